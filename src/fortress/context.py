@@ -1,0 +1,35 @@
+"""What every layer may know of the request it works for."""
+
+from __future__ import annotations
+
+from contextvars import ContextVar
+
+from fortress.security.principal import ANONYMOUS, Principal
+
+
+class RequestContext:
+    """One request, from the edge to the last log line.
+
+    Attributes:
+        request_id: ours, or the caller's own valid one.
+        address: the client's IP address after trusted proxies.
+        principal: set by the gate.
+        committed: True once a unit of work has committed; such a request is never retried.
+    """
+
+    __slots__ = ("address", "committed", "principal", "request_id")
+
+    def __init__(self, request_id: str, address: str, principal: Principal = ANONYMOUS) -> None:
+        self.request_id = request_id
+        self.address = address
+        self.principal = principal
+        self.committed = False
+
+
+current: ContextVar[RequestContext | None] = ContextVar("fortress_request", default=None)
+
+
+def request_id() -> str | None:
+    """The id of the request that this task works for, if any."""
+    context = current.get()
+    return context.request_id if context else None

@@ -1,0 +1,1 @@
+"""Limits: policies as data, GCRA with leases, and the stores that count."""

@@ -1,0 +1,189 @@
+"""Permissions and roles as data, and the bits that make a check one `&`.
+
+A domain declares `Permission`s and `Role`s; `PermissionTable` gives every grant a bit at start. Nobody else
+decides who may what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, StrEnum
+from typing import Final
+
+import msgspec
+
+from fortress.errors import CannotStart
+
+
+class Method(StrEnum):
+    """How a caller proved who they are."""
+
+    NONE = "none"
+    SESSION = "session"
+    API_KEY = "api_key"
+    SYSTEM = "system"
+
+
+class Reach(Enum):
+    """How far a grant goes: one's own rows, or anyone's."""
+
+    OWN = "own"
+    ANY = "any"
+
+
+EVERY_METHOD: Final = frozenset({Method.SESSION, Method.API_KEY})
+SESSION_ONLY: Final = frozenset({Method.SESSION})
+
+
+class Permission(msgspec.Struct, frozen=True):
+    """Something that may be allowed.
+
+    Args:
+        name: `domain:verb`, unique in the project.
+        title: what it allows, for people.
+        reach: True when it is granted as `.own` or `.any`.
+        by: the ways of authenticating that may use it (a session may change a password, an API key may not).
+    """
+
+    name: str
+    title: str
+    reach: bool = False
+    by: frozenset[Method] = EVERY_METHOD
+
+    @property
+    def own(self) -> Grant:
+        """This permission over the caller's own rows."""
+        return Grant(self, Reach.OWN)
+
+    @property
+    def any(self) -> Grant:
+        """This permission over everyone's rows."""
+        return Grant(self, Reach.ANY)
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """A permission with the reach it is given in."""
+
+    permission: Permission
+    reach: Reach = Reach.ANY
+
+    @property
+    def name(self) -> str:
+        return f"{self.permission.name}.{self.reach.value}" if self.permission.reach else self.permission.name
+
+
+class Public(msgspec.Struct, frozen=True):
+    """Open to everyone, said aloud. Use the constant PUBLIC."""
+
+
+class Everything(msgspec.Struct, frozen=True):
+    """Every permission there is, anyone's rows included. Only the owner's role may hold it."""
+
+
+PUBLIC: Final = Public()
+EVERYTHING: Final = Everything()
+Allow = Permission | Public
+
+
+class Role(msgspec.Struct, frozen=True):
+    """A named bundle of grants; `by_default` roles are given to everyone who signs up."""
+
+    name: str
+    title: str
+    grants: Sequence[Grant | Permission] | Everything
+    by_default: bool = False
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What a route asks for: pass when `grants & mask`; the reach is ANY when `grants & anyone`."""
+
+    mask: int
+    anyone: int
+
+
+class PermissionTable:
+    """The bits of every grant in one assembled project.
+
+    Args:
+        permissions: of every domain.
+        roles: of every domain.
+
+    Raises:
+        CannotStart: a name is declared twice, or a role grants what no domain declares.
+    """
+
+    def __init__(self, permissions: Iterable[Permission], roles: Iterable[Role]) -> None:
+        self._permissions: dict[str, Permission] = {}
+        self._bits: dict[str, int] = {}
+        for permission in permissions:
+            self._add(permission)
+        self._by_method = {method: self._usable_by(method) for method in Method}
+        self._roles: dict[str, Role] = {}
+        self._masks: dict[str, int] = {}
+        for role in roles:
+            self._add_role(role)
+
+    @property
+    def permissions(self) -> Mapping[str, Permission]:
+        return self._permissions
+
+    @property
+    def roles(self) -> Mapping[str, Role]:
+        return self._roles
+
+    def need(self, allow: Allow) -> Need:
+        """What `allow` asks of a caller's grants; a mask of 0 asks nothing."""
+        if isinstance(allow, Public):
+            return Need(0, 0)
+        anyone = self._bits[allow.any.name]
+        return Need(anyone | self._bits[allow.own.name], anyone)
+
+    def grants_of(self, roles: Iterable[str], method: Method) -> int:
+        """The bits that these roles give to a caller who authenticated by `method`; unknown roles give none."""
+        held = 0
+        for role in roles:
+            held |= self._masks.get(role, 0)
+        return held & self._by_method[method]
+
+    def grants_named(self, names: Iterable[str]) -> int:
+        """The bits of grants by their names (an API key's scopes); unknown names give none."""
+        held = 0
+        for name in names:
+            held |= self._bits.get(name, 0)
+        return held
+
+    def names_of(self, grants: int) -> list[str]:
+        """The names of the grants in these bits, sorted."""
+        return sorted(name for name, bit in self._bits.items() if grants & bit)
+
+    def _add(self, permission: Permission) -> None:
+        if permission.name in self._permissions:
+            raise CannotStart(f"permission {permission.name!r} is declared twice")
+        self._permissions[permission.name] = permission
+        for name in dict.fromkeys((permission.own.name, permission.any.name)):
+            self._bits[name] = 1 << len(self._bits)
+
+    def _add_role(self, role: Role) -> None:
+        if role.name in self._roles:
+            raise CannotStart(f"role {role.name!r} is declared twice")
+        self._roles[role.name] = role
+        self._masks[role.name] = self._mask(role)
+
+    def _mask(self, role: Role) -> int:
+        if isinstance(role.grants, Everything):
+            return (1 << len(self._bits)) - 1
+        mask = 0
+        for grant in role.grants:
+            whole = Grant(grant) if isinstance(grant, Permission) else grant
+            if whole.name not in self._bits:
+                raise CannotStart(f"role {role.name!r} grants {whole.name!r}, which no domain declares")
+            mask |= self._bits[whole.name]
+        return mask
+
+    def _usable_by(self, method: Method) -> int:
+        return sum(
+            self._bits[name]
+            for permission in self._permissions.values()
+            if method in permission.by or method is Method.SYSTEM
+            for name in dict.fromkeys((permission.own.name, permission.any.name))
+        )

@@ -1,0 +1,185 @@
+"""Settings: `FORTRESS_*` from the environment over `fortress.toml` over the defaults, read once.
+
+A name that is not listed here is an error, so a typing mistake can't silently leave a default in force.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+
+from fortress.errors import CannotStart
+
+PREFIX = "FORTRESS_"
+FILE = "fortress.toml"
+
+
+def _comma_separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Network = IPv4Network | IPv6Network
+Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(_comma_separated)]
+Seconds = Annotated[float, Field(gt=0, le=3600)]
+
+
+class Environment(StrEnum):
+    """Development makes keys and a database of its own; production refuses to start without real ones."""
+
+    DEVELOPMENT = "development"
+    PRODUCTION = "production"
+
+
+class Settings(BaseModel):
+    """All that can be set. Each field is `FORTRESS_<NAME>` in the environment and `<name>` in fortress.toml."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    env: Environment = Field(Environment.DEVELOPMENT, description="development or production")
+    site: str = Field("Fortress", max_length=80, description="the site's name, as people see it")
+    state_dir: Path = Field(Path(".fortress"), description="where development keeps its keys, data and mail")
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8000, ge=1, le=65535, description="port to listen on")
+    workers: int = Field(1, ge=1, le=256, description="server processes")
+    tls_cert: Path | None = Field(None, description="certificate chain, PEM")
+    tls_key: Path | None = Field(None, description="private key, PKCS#8 PEM")
+    public_url: str = Field("", description="the outside address, when it is not http(s)://host:port")
+    allowed_hosts: Names = Field(("127.0.0.1", "localhost", "[::1]"), description="names that Host may carry; *.name for any below")
+    trusted_proxies: Networks = Field((), description="networks whose X-Forwarded-For is believed")
+
+    request_timeout: Seconds = Field(30.0, description="seconds that a whole request may take")
+    body_timeout: Seconds = Field(10.0, description="seconds in which a body must have arrived")
+    header_timeout: Seconds = Field(10.0, description="seconds in which a request's head must have arrived")
+    max_body: int = Field(1_048_576, ge=1024, le=1_073_741_824, description="bytes that a body may have")
+    max_head: int = Field(16_384, ge=4096, le=262_144, description="bytes that all headers together may have")
+    max_connections: int = Field(1024, ge=16, le=65_536, description="connections that one worker takes at once")
+    drain_seconds: float = Field(1.0, ge=0, le=600, description="seconds between not ready and the stop of the server")
+    kill_seconds: int = Field(30, ge=1, le=3600, description="seconds after which a worker that does not stop is killed")
+
+    database_url: SecretStr | None = Field(None, description="PostgreSQL 15 or newer; unset: the embedded one")
+    database_owner_url: SecretStr | None = Field(None, description="the role that migrates; unset: database_url")
+    database_readers: int = Field(8, ge=1, le=1000, description="reading connections per worker")
+    database_writers: int = Field(8, ge=1, le=1000, description="writing connections per worker")
+    database_wait: Seconds = Field(2.0, description="seconds to wait for a connection before 503")
+    statement_timeout: Seconds = Field(10.0, description="seconds that one statement may take")
+    lock_timeout: Seconds = Field(3.0, description="seconds to wait for a row or table lock")
+    idle_transaction_timeout: Seconds = Field(15.0, description="seconds that an open transaction may idle")
+
+    redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset: PostgreSQL does its work")
+    limit_store: Literal["auto", "postgres", "redis", "memory"] = Field("auto", description="where limits are counted")
+    limit_store_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that the limit store may take")
+    broker_url: SecretStr | None = Field(None, description="NATS, Kafka or Redis Streams for facts; unset: none")
+    mail_url: SecretStr | None = Field(None, description="smtp(s)://user:password@host:port; unset: a local outbox")
+    mail_from: str = Field("fortress@localhost", description="sender of the mails")
+
+    keyring: str | None = Field(None, description="the key ring: a file; unset in development: one is made")
+    issuer: str = Field("", description="`iss` of our tokens; unset: public_url")
+    access_minutes: int = Field(10, ge=1, le=60, description="life of an access token")
+    session_idle_days: int = Field(14, ge=1, le=365, description="a session unused for so long ends")
+    session_days: int = Field(90, ge=1, le=730, description="a session ends after so long in any case")
+    refresh_grace: float = Field(10.0, ge=0, le=60, description="seconds in which a repeated refresh gets the same successor")
+    password_min: int = Field(8, ge=8, le=64, description="characters that a password must have")
+    argon2_memory: int = Field(19_456, ge=12_288, description="KiB per password hash")
+    argon2_time: int = Field(2, ge=1, description="passes per password hash")
+    hash_threads: int = Field(0, ge=0, le=64, description="threads that hash passwords; 0: one less than the cores")
+    hash_queue: int = Field(64, ge=1, le=10_000, description="hashes that may wait before 503")
+
+    admin_email: str | None = Field(None, description="the first administrator")
+    admin_password: SecretStr | None = Field(None, description="the first administrator's password; unset: made and shown once")
+
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
+    log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
+    metrics_token: SecretStr | None = Field(None, description="bearer token that opens /health/metrics beyond loopback")
+    partitions_ahead: int = Field(3, ge=1, le=24, description="months of partitions made ahead")
+    audit_seal_seconds: Seconds = Field(5.0, description="seconds between two seals of the audit log")
+    failpoint: str | None = Field(None, description="name:action, for fault tests; refused in production")
+
+    @model_validator(mode="after")
+    def _production_needs_real_parts(self) -> Self:
+        if self.env is not Environment.PRODUCTION:
+            return self
+        missing = [name for name in ("database_url", "keyring") if getattr(self, name) is None]
+        if missing:
+            raise ValueError("production needs " + " and ".join(PREFIX + name.upper() for name in missing))
+        if self.failpoint:
+            raise ValueError("FORTRESS_FAILPOINT is refused in production")
+        return self
+
+    @property
+    def production(self) -> bool:
+        return self.env is Environment.PRODUCTION
+
+    @property
+    def origin(self) -> str:
+        """Scheme and authority under which clients reach us, without a trailing slash."""
+        scheme = "https" if self.tls_cert else "http"
+        return (self.public_url or f"{scheme}://{self.host}:{self.port}").rstrip("/")
+
+
+class Origins(dict[str, str]):
+    """Where each setting came from: `environment`, the file's path, or `default`."""
+
+
+def read_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """The settings in force.
+
+    Raises:
+        CannotStart: a name is unknown or a value is wrong; the line names it and never shows a secret.
+    """
+    return read_with_origins(environment, directory)[0]
+
+
+def read_with_origins(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> tuple[Settings, Origins]:
+    """The settings in force, and where each came from (for `fortress doctor`)."""
+    path = (directory or Path.cwd()) / FILE
+    values, origins = dict[str, Any](), Origins()
+    for source, given in ((str(path), _from_file(path)), ("environment", _from_environment(environment))):
+        _refuse_unknown(given, source)
+        values |= given
+        origins |= dict.fromkeys(given, source)
+    try:
+        return Settings(**values), origins
+    except ValidationError as error:
+        raise CannotStart(_said(error), hint="fortress doctor lists every setting") from None
+
+
+def _from_file(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise CannotStart(f"{path} can't be read: {error}") from None
+
+
+def _from_environment(environment: Mapping[str, str] | None) -> dict[str, Any]:
+    given = os.environ if environment is None else environment
+    return {name.removeprefix(PREFIX).lower(): value for name, value in given.items() if name.startswith(PREFIX) and value != ""}
+
+
+def _refuse_unknown(given: Mapping[str, Any], source: str) -> None:
+    for name in given:
+        if name in Settings.model_fields:
+            continue
+        shown = PREFIX + name.upper() if source == "environment" else name
+        close = difflib.get_close_matches(name, Settings.model_fields, 1)
+        guess = f"did you mean {PREFIX + close[0].upper() if source == 'environment' else close[0]}?" if close else ""
+        raise CannotStart(f"unknown setting {shown} ({source})", hint=guess or "fortress doctor lists every setting")
+
+
+def _said(error: ValidationError) -> str:
+    parts = []
+    for item in error.errors(include_input=False, include_url=False):
+        name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else ""
+        parts.append(f"{name}: {item['msg']}" if name else item["msg"].removeprefix("Value error, "))
+    return "; ".join(parts)
