@@ -1,0 +1,28 @@
+"""The HTTP face: what a domain's rest.py needs, and nothing else."""
+
+from fortress.http.answers import Accepted, Answer, Created
+from fortress.http.inputs import Input
+from fortress.http.request import Request
+from fortress.http.routes import Route, delete, get, patch, post, put
+from fortress.limits.policy import Limit, per_hour, per_minute, per_second, strict
+from fortress.security.permissions import PUBLIC
+
+__all__ = [
+    "PUBLIC",
+    "Accepted",
+    "Answer",
+    "Created",
+    "Input",
+    "Limit",
+    "Request",
+    "Route",
+    "delete",
+    "get",
+    "patch",
+    "per_hour",
+    "per_minute",
+    "per_second",
+    "post",
+    "put",
+    "strict",
+]

@@ -1,0 +1,72 @@
+"""What a handler may answer with, and how it becomes bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from fortress.http.request import Request
+
+T = TypeVar("T")
+Header = tuple[bytes, bytes]
+
+JSON_TYPE = (b"content-type", b"application/json; charset=utf-8")
+_encode = msgspec.json.Encoder(decimal_format="string").encode
+
+
+class Answer:
+    """A finished answer: status, headers (lower-case names) and a body of bytes.
+
+    Attributes:
+        replaces: True when its headers stand in place of the usual ones of the same name (a page with scripts).
+    """
+
+    __slots__ = ("body", "headers", "replaces", "status")
+
+    def __init__(self, status: int, body: bytes = b"", headers: Sequence[Header] = ()) -> None:
+        self.status = status
+        self.body = body
+        self.headers = headers
+        self.replaces = False
+
+
+class Created(msgspec.Struct, Generic[T], frozen=True):
+    """201 with the new thing, found `at` this path (without the version prefix, which is added)."""
+
+    value: T
+    at: str
+
+
+class Accepted(msgspec.Struct, Generic[T], frozen=True):
+    """202: it will be done."""
+
+    value: T
+
+
+def render_json(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Answer:
+    """`value` as JSON: snake_case, RFC 3339 times, decimals as strings."""
+    return Answer(status, _encode(value), (JSON_TYPE, *headers))
+
+
+def render_ok(value: Any, request: Request) -> Answer:
+    return Answer(200, _encode(value), (JSON_TYPE,))
+
+
+def render_created(value: Created[Any], request: Request) -> Answer:
+    location = (request.prefix + value.at).encode("ascii")
+    return Answer(201, _encode(value.value), (JSON_TYPE, (b"location", location)))
+
+
+def render_accepted(value: Accepted[Any], request: Request) -> Answer:
+    return Answer(202, _encode(value.value), (JSON_TYPE,))
+
+
+def render_nothing(value: None, request: Request) -> Answer:
+    return Answer(204)
+
+
+def render_answer(value: Answer, request: Request) -> Answer:
+    value.replaces = True
+    return value

@@ -1,0 +1,139 @@
+"""A handler's signature, read once at start, becomes the plan by which each request is turned into a call.
+
+A parameter is, in this order: one of the path's, `data` (the body), the caller, the request, a query model, or a
+service that the assembly provides. Anything else stops the start.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from pydantic import BaseModel
+
+from fortress.data.pages import Page, PageQuery
+from fortress.errors import CannotStart
+from fortress.http import answers
+from fortress.http.answers import Answer
+from fortress.http.inputs import read_json, read_query, refuse_query
+from fortress.http.pages import read_page_query, render_page
+from fortress.http.request import Request
+from fortress.http.router import parameters_of
+from fortress.http.routes import Route
+from fortress.security.principal import Principal
+
+Provide = Callable[[type[Any]], Any]
+Render = Callable[[Any, Request], Answer]
+Call = Callable[[Request], Awaitable[Answer]]
+
+
+class Signature(NamedTuple):
+    """What a handler takes and gives, by the names of its parameters."""
+
+    path: tuple[str, ...]
+    body: type[BaseModel] | None
+    query: tuple[str, type[Any]] | None
+    principal: str | None
+    request: str | None
+    services: dict[str, type[Any]]
+    returns: Any
+
+
+def read_signature(route: Route) -> Signature:
+    """The route's signature.
+
+    Raises:
+        CannotStart: a path parameter is not taken, or a parameter has no type.
+    """
+    hints = get_type_hints(route.handler)
+    in_path = parameters_of(route.path)
+    missing = set(in_path) - set(hints)
+    if missing:
+        raise CannotStart(f"{route!r}: the path's {', '.join(sorted(missing))} is not a parameter of {route.name}")
+    body: type[BaseModel] | None = None
+    query: tuple[str, type[Any]] | None = None
+    named: dict[type[Any], str] = {}
+    services: dict[str, type[Any]] = {}
+    for name in inspect.signature(route.handler).parameters:
+        kind = hints.get(name)
+        if name in in_path:
+            continue
+        if kind is None:
+            raise CannotStart(f"{route!r}: parameter {name!r} has no type")
+        if name == "data":
+            body = kind
+        elif kind in (Principal, Request):
+            named[kind] = name
+        elif _is_query(kind):
+            query = (name, kind)
+        else:
+            services[name] = kind
+    return Signature(tuple(in_path), body, query, named.get(Principal), named.get(Request), services, hints.get("return"))
+
+
+def bind(route: Route, provide: Provide) -> Call:
+    """The coroutine function that answers a request by calling the route's handler."""
+    signature = read_signature(route)
+    handler, render = route.handler, renderer(signature.returns)
+    fixed = {name: provide(kind) for name, kind in signature.services.items()}
+    arguments = _arguments(signature, fixed)
+
+    async def call(request: Request) -> Answer:
+        return render(await handler(**await arguments(request)), request)
+
+    return call
+
+
+def _arguments(signature: Signature, fixed: dict[str, Any]) -> Callable[[Request], Awaitable[dict[str, Any]]]:
+    path, body, query, principal, request_name = signature[:5]
+
+    async def arguments(request: Request) -> dict[str, Any]:
+        given = fixed.copy()
+        if path:
+            given.update(zip(path, request.values, strict=True))
+        if principal is not None:
+            given[principal] = request.principal
+        if request_name is not None:
+            given[request_name] = request
+        if query is not None:
+            given[query[0]] = _read_query(request, query[1])
+        elif request.query:
+            refuse_query(request)
+        if body is not None:
+            given["data"] = await read_json(request, body)
+        return given
+
+    return arguments
+
+
+def _read_query(request: Request, kind: type[Any]) -> Any:
+    return read_page_query(request) if kind is PageQuery else read_query(request, kind)
+
+
+def _is_query(kind: Any) -> bool:
+    return kind is PageQuery or (isinstance(kind, type) and issubclass(kind, BaseModel))
+
+
+def renderer(returns: Any) -> Render:
+    """How a handler's result becomes an answer, by its declared type."""
+    kind = get_origin(returns) or returns
+    return _RENDERERS.get(kind, answers.render_ok)
+
+
+def value_type(returns: Any) -> Any:
+    """The type of the body that a handler answers with; None: no body, or one that says so itself."""
+    kind = get_origin(returns)
+    if kind in (answers.Created, answers.Accepted):
+        return get_args(returns)[0]
+    return None if returns in (None, type(None), Answer) else returns
+
+
+_RENDERERS: dict[Any, Render] = {
+    None: answers.render_nothing,
+    type(None): answers.render_nothing,
+    Answer: answers.render_answer,
+    answers.Created: answers.render_created,
+    answers.Accepted: answers.render_accepted,
+    Page: render_page,
+}

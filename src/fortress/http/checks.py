@@ -1,0 +1,41 @@
+"""What must be true of the routes before anything is served (rules API001–API003)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fortress.errors import BrokenRule
+from fortress.http.routes import Route
+from fortress.limits.policy import Limit
+from fortress.security.permissions import Permission, Public
+
+
+def route_breaches(declared: Iterable[Any]) -> Iterator[BrokenRule]:
+    """The rules that these routes break; anything that is not a Route has no policy at all."""
+    for item in declared:
+        yield from _of_route(item) if isinstance(item, Route) else (_foreign(item),)
+
+
+def _of_route(route: Route) -> Iterator[BrokenRule]:
+    what = f"{route.verb} {'/api/v*' if route.versioned else ''}{route.path}"
+    if not isinstance(route.policy.get("allow"), Permission | Public):
+        why = "A route without `allow=` is open to everyone. Say who may, or allow=PUBLIC."
+        yield BrokenRule("API001", f"{what} has no permission", route.place, why)
+    if not isinstance(route.policy.get("limit"), Limit):
+        why = "A route without `limit=` can be called without end. Say how often, e.g. limit=per_minute(60)."
+        yield BrokenRule("API002", f"{what} has no limit", route.place, why)
+    since, until = route.policy.get("since", 1), route.policy.get("until")
+    if since < 1 or (until is not None and until < since):
+        yield BrokenRule("API003", f"{what} is in no version", route.place, "Versions go from `since` to `until`, counted from 1.")
+    if until is not None and "sunset" not in route.policy:
+        why = "Clients must know when it stops. Add deprecated=date(…) and sunset=date(…)."
+        yield BrokenRule("API003", f"{what} ends after v{until} without a sunset date", route.place, why)
+
+
+def _foreign(item: Any) -> BrokenRule:
+    name = getattr(item, "__qualname__", None) or repr(item)
+    code = getattr(item, "__code__", None)
+    place = f"{code.co_filename}:{code.co_firstlineno}" if code else type(item).__module__
+    why = "Only handlers made by get, post, put, patch and delete pass the gate. Decorate it, and say `allow=` and `limit=`."
+    return BrokenRule("API001", f"{name} has no policy", place, why)

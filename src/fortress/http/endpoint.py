@@ -1,0 +1,63 @@
+"""A route as it is served: one version, its policy worked out, ready for the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from fortress.http.answers import Header
+from fortress.http.binding import Call
+from fortress.http.routes import Route
+from fortress.limits.policy import Limit
+from fortress.security.permissions import Need
+
+
+class Measure(Protocol):
+    """Counts one route's requests."""
+
+    def observe(self, status: int, seconds: float) -> None: ...
+
+
+class Endpoint:
+    """What the gate knows of a route before any body is read.
+
+    Attributes:
+        route: as declared; None for the answers to unknown paths and methods.
+        template: the path with its parameters unfilled; what logs and metrics call it.
+        prefix: `/api/v1`, or nothing for the runtime's own addresses.
+        need: the permission bits that it asks for.
+        call: the handler, bound.
+        limit_name: what its limit is counted under; the same for every version of a route.
+        identified: False when nothing in it depends on who asks.
+        headers: that all its answers carry.
+        max_body: bytes.
+    """
+
+    __slots__ = ("call", "headers", "identified", "limit", "limit_name", "max_body", "measure", "need", "prefix", "route", "template")
+
+    def __init__(
+        self,
+        *,
+        template: str,
+        prefix: str,
+        need: Need,
+        limit: Limit,
+        limit_name: str,
+        call: Call,
+        headers: Sequence[Header],
+        measure: Measure,
+        max_body: int,
+        identified: bool,
+        route: Route | None = None,
+    ) -> None:
+        self.template = template
+        self.prefix = prefix
+        self.need = need
+        self.limit = limit
+        self.limit_name = limit_name
+        self.call = call
+        self.headers = tuple(headers)
+        self.measure = measure
+        self.max_body = max_body
+        self.identified = identified
+        self.route = route

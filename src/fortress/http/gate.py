@@ -1,0 +1,155 @@
+"""The one door. Every request passes it, unknown paths and malformed ones too, in this order:
+identify → authorize → limit → handler; on the way out headers, one log line, metrics.
+"""
+
+from __future__ import annotations
+
+from asyncio import CancelledError
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any, Final, Protocol
+
+from fortress.clock import Clock
+from fortress.context import current
+from fortress.errors import Forbidden, Refusal, TooManyRequests, Unauthenticated, Unavailable
+from fortress.http.answers import Answer, Header
+from fortress.http.endpoint import Endpoint
+from fortress.http.headers import replacing
+from fortress.http.identify import Identify, NoCredentials
+from fortress.http.inflight import InFlight
+from fortress.http.problems import ErrorShape, Fault, Incident
+from fortress.http.request import ClientGone, Request
+from fortress.limits.limiter import Limiter, Verdict, limit_key
+from fortress.security.permissions import Reach
+from fortress.security.principal import Principal
+
+CLOSE: Final[Header] = (b"connection", b"close")
+CLIENT_CLOSED: Final = 499
+
+
+class Report(Protocol):
+    """Where the gate tells what happened."""
+
+    def request(self, line: dict[str, Any]) -> None:
+        """One line for one request."""
+        ...
+
+    def refused(self, code: str) -> None:
+        """A refusal was answered."""
+        ...
+
+    def fault(self, error: BaseException) -> None:
+        """Something broke that nobody foresaw."""
+        ...
+
+
+class Gate:
+    """Lets requests through to their endpoints.
+
+    Args:
+        identify: who asks.
+        limiter: how often they may.
+        shape: how refusals look.
+        report: log and metrics.
+        inflight: the requests under way and their deadline.
+        draining: True while the server is being drained; answers then close their connections.
+    """
+
+    def __init__(
+        self,
+        *,
+        identify: Identify,
+        limiter: Limiter,
+        shape: ErrorShape,
+        report: Report,
+        clock: Clock,
+        inflight: InFlight,
+        draining: Callable[[], bool],
+    ) -> None:
+        self._identify = identify
+        self._limiter = limiter
+        self._shape = shape
+        self._report = report
+        self._clock = clock
+        self._inflight = inflight
+        self._draining = draining
+
+    async def answer(self, request: Request, endpoint: Endpoint) -> Answer:
+        """The answer to a request; never raises but for a client that is gone."""
+        started = perf_counter()
+        current.set(request.context)
+        verdict: Verdict | None = None
+        try:
+            refusal = await self._admit(request, endpoint)
+            key = limit_key(endpoint.limit_name, request.principal, request.context.address)
+            verdict = self._limiter.spend(endpoint.limit, key) or await self._limiter.charge(endpoint.limit, key)
+            if not verdict.allowed:
+                refusal = TooManyRequests(verdict.retry_after)
+            if refusal is not None:
+                raise refusal
+            answer = await endpoint.call(request)
+        except Refusal as error:
+            answer = self._refuse(error, request)
+        except ClientGone:
+            answer = Answer(CLIENT_CLOSED)
+        except CancelledError:
+            if not self._inflight.overdue():
+                raise
+            answer = self._refuse(Unavailable("It took too long."), request)
+        except Exception as error:
+            self._report.fault(error)
+            answer = self._refuse(Fault(), request)
+        self._finish(answer, request, endpoint, verdict)
+        self._tell(answer, request, endpoint, perf_counter() - started)
+        return answer
+
+    async def _admit(self, request: Request, endpoint: Endpoint) -> Refusal | None:
+        """Identify and authorize. A refusal is returned, not raised, so that refused requests are limited too."""
+        refused = request.refused
+        if refused is None and endpoint.identified:
+            try:
+                caller = self._identify.known(request.head) or await self._identify.verify(request.head)
+            except Refusal as error:
+                return error
+            request.principal = request.context.principal = caller
+            need = endpoint.need
+            if need.mask:
+                if not caller.grants & need.mask:
+                    return _denied(caller)
+                request.principal = caller.reaching(Reach.ANY if caller.grants & need.anyone else Reach.OWN)
+        return refused
+
+    def _refuse(self, refusal: Refusal, request: Request) -> Answer:
+        self._report.refused(refusal.code)
+        return self._shape.render(refusal, Incident(request.context.request_id, request.path, self._clock.now()))
+
+    def _finish(self, answer: Answer, request: Request, endpoint: Endpoint, verdict: Verdict | None) -> None:
+        """Every answer carries the same set of headers, whatever became of the request."""
+        defaults = replacing(endpoint.headers, answer.headers) if answer.replaces else endpoint.headers
+        headers = [*answer.headers, *defaults, (b"x-request-id", request.context.request_id.encode())]
+        if verdict is not None:
+            headers += verdict.headers
+        if answer.status != 204:
+            headers.append((b"content-length", b"%d" % len(answer.body)))
+        if self._draining():
+            headers.append(CLOSE)
+        answer.headers = headers
+
+    def _tell(self, answer: Answer, request: Request, endpoint: Endpoint, seconds: float) -> None:
+        endpoint.measure.observe(answer.status, seconds)
+        context = request.context
+        self._report.request({
+            "event": "request",
+            "request_id": context.request_id,
+            "method": request.method,
+            "route": endpoint.template,
+            "status": answer.status,
+            "ms": round(seconds * 1000, 2),
+            "principal": None if context.principal.anonymous else str(context.principal.id),
+            "address": context.address,
+            "bytes": len(answer.body),
+        })  # fmt: skip
+
+
+def _denied(caller: Principal) -> Unauthenticated | Forbidden:
+    return NoCredentials() if caller.anonymous else Forbidden()

@@ -1,0 +1,39 @@
+"""Keyset pages over HTTP: `?limit=` and `?cursor=` in, `{"items", "next"}` and `Link` out (RFC 8288)."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+from fortress.data.pages import Page, PageQuery
+from fortress.http.answers import Answer, render_json
+from fortress.http.inputs import Input, read_query
+from fortress.http.request import Request
+from pydantic import Field
+
+
+class PageInput(Input):
+    """What a list may be asked for."""
+
+    limit: int = Field(20, ge=1, le=100, description="items in a page")
+    cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
+
+
+_FIRST = PageQuery()
+
+
+def read_page_query(request: Request) -> PageQuery:
+    """The page that the caller asks for."""
+    if not request.query:
+        return _FIRST
+    asked = read_query(request, PageInput)
+    return PageQuery(limit=asked.limit, cursor=asked.cursor)
+
+
+def render_page(page: Page[Any], request: Request) -> Answer:
+    """The page, with a link to the next one when there is one."""
+    if page.next is None:
+        return render_json(page)
+    asked = read_page_query(request)
+    target = f"{request.path}?{urlencode({'limit': asked.limit, 'cursor': page.next})}"
+    return render_json(page, headers=((b"link", f'<{target}>; rel="next"'.encode()),))

@@ -1,0 +1,90 @@
+"""One HTTP request, as the edge has let it in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from fortress.context import RequestContext
+from fortress.errors import BadRequest, Refusal, RequestTimeout, TooLarge
+from fortress.security.principal import ANONYMOUS, Principal
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+
+class ClientGone(Exception):  # noqa: N818 - an event, not an error
+    """The client hung up before its body had arrived; there is nobody to answer."""
+
+
+class Request:
+    """What arrived. Header names are lower-case bytes; a header that may come once is there once.
+
+    Attributes:
+        head: the headers.
+        values: what the path's parameters hold, in the template's order.
+        prefix: the API version's, `/api/v1`; what a Location starts with.
+        principal: who asks; set by the gate before any handler runs.
+        refused: what the edge found wrong with it, to be answered through the gate.
+    """
+
+    __slots__ = ("body_timeout", "context", "head", "max_body", "method", "path", "prefix", "principal", "query", "receive", "refused", "values")
+
+    def __init__(self, scope: Scope, head: dict[bytes, bytes], receive: Receive, context: RequestContext) -> None:
+        self.method: str = scope["method"]
+        self.path: str = scope["path"]
+        self.query: bytes = scope["query_string"]
+        self.head = head
+        self.receive = receive
+        self.context = context
+        self.principal: Principal = ANONYMOUS
+        self.values: tuple[Any, ...] = ()
+        self.prefix = ""
+        self.refused: Refusal | None = None
+        self.max_body = 0
+        self.body_timeout = 0.0
+
+    async def body(self) -> bytes:
+        """The whole body.
+
+        Raises:
+            TooLarge: it is longer than this route takes.
+            RequestTimeout: it did not arrive in time.
+        """
+        declared = self.head.get(b"content-length")
+        if declared is not None and int(declared) > self.max_body:
+            raise TooLarge(f"The body may have {self.max_body} bytes.")
+        try:
+            async with asyncio.timeout(self.body_timeout):
+                return await self._collect()
+        except TimeoutError:
+            raise RequestTimeout(headers={"connection": "close"}) from None
+
+    async def _collect(self) -> bytes:
+        message = await self._next()
+        if not message.get("more_body"):
+            return self._within_bound(message.get("body", b""))
+        parts = bytearray(message.get("body", b""))
+        while message.get("more_body"):
+            message = await self._next()
+            parts += message.get("body", b"")
+            self._within_bound(parts)
+        return bytes(parts)
+
+    async def _next(self) -> Message:
+        try:
+            message = await self.receive()
+        except (OSError, RuntimeError):
+            # The server reports broken framing (a bad chunk) as its own error; the fault is the client's.
+            raise BadRequest("The body's framing is broken.", headers={"connection": "close"}) from None
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        return message
+
+    def _within_bound(self, body: Any) -> Any:
+        if len(body) > self.max_body:
+            raise TooLarge(f"The body may have {self.max_body} bytes.", headers={"connection": "close"})
+        return body

@@ -1,0 +1,142 @@
+"""Every address that is served, worked out once at start: versions, unknown paths and methods included."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from fortress.errors import CannotStart, MethodNotAllowed, NotFound, Refusal
+from fortress.http.answers import Answer
+from fortress.http.binding import Call, Provide, bind, read_signature
+from fortress.http.endpoint import Endpoint, Measure
+from fortress.http.headers import SECURITY, ending
+from fortress.http.request import Request
+from fortress.http.router import Router
+from fortress.http.routes import Route
+from fortress.limits.policy import Limit, per_minute
+from fortress.security.permissions import PUBLIC, PermissionTable
+
+UNMATCHED_LIMIT: Final = per_minute(120, group="unmatched")
+OPTIONS_LIMIT: Final = per_minute(240, group="options")
+_UNMATCHED: Final = "unmatched"
+MeasureOf = Callable[[str, str], Measure]
+
+
+class RouteTable:
+    """The endpoints of one assembled project.
+
+    Args:
+        routes: of every domain and of the runtime.
+        current: the newest API version; all from 1 on are served.
+        provide: gives a handler the services that it asks for.
+        measure: gives the counter of a method and template.
+        max_body: bytes; a route's own bound may only be lower.
+    """
+
+    def __init__(
+        self, routes: Iterable[Route], *, current: int, permissions: PermissionTable, provide: Provide, measure: MeasureOf, max_body: int
+    ) -> None:
+        self._current = current
+        self._permissions = permissions
+        self._provide = provide
+        self._measure = measure
+        self._max_body = max_body
+        self._router: Router[Endpoint] = Router()
+        self._missing: dict[str, Endpoint] = {}
+        self.endpoints: list[Endpoint] = []
+        for route in routes:
+            self._add(route)
+        self.malformed = self._open(_UNMATCHED, _UNMATCHED, UNMATCHED_LIMIT, _nothing)
+        self._not_found = self._open(_UNMATCHED, _UNMATCHED, UNMATCHED_LIMIT, _refusing(NotFound()))
+
+    def find(self, method: str, path: str) -> tuple[Endpoint, tuple[Any, ...]]:
+        """The endpoint for a request, and its path's values; there is always one, if only to say no."""
+        by_method, values = self._router.find(path)
+        endpoint = by_method.get(method)
+        if endpoint is not None:
+            return endpoint, values
+        return (self._other(method, by_method) if by_method else self._not_found), ()
+
+    def _add(self, route: Route) -> None:
+        call = bind(route, self._provide)
+        for version in self._versions(route):
+            prefix = f"/api/v{version}" if version else ""
+            endpoint = self._endpoint(route, call, prefix)
+            self.endpoints.append(endpoint)
+            try:
+                self._router.add(route.verb, endpoint.template, endpoint)
+                if route.verb == "GET":
+                    self._router.add("HEAD", endpoint.template, endpoint)
+            except ValueError as error:
+                raise CannotStart(f"{error} ({route.place})") from None
+
+    def _versions(self, route: Route) -> Iterable[int]:
+        if not route.versioned:
+            return (0,)
+        return range(route.policy.get("since", 1), min(route.policy.get("until", self._current), self._current) + 1)
+
+    def _endpoint(self, route: Route, call: Call, prefix: str) -> Endpoint:
+        policy = route.policy
+        template = prefix + route.path
+        need = self._permissions.need(policy["allow"])
+        return Endpoint(
+            route=route,
+            template=template,
+            prefix=prefix,
+            need=need,
+            limit=policy["limit"],
+            limit_name=policy["limit"].group or f"{route.verb} {route.path}",
+            call=call,
+            headers=(*ending(policy, route.path, self._current), *SECURITY),
+            measure=self._measure(route.verb, template),
+            max_body=min(policy.get("max_body", self._max_body), self._max_body),
+            identified=bool(need.mask) or read_signature(route).principal is not None,
+        )
+
+    def _other(self, method: str, by_method: Mapping[str, Endpoint]) -> Endpoint:
+        """The answer to a method that a known path does not have: OPTIONS is answered, the rest is refused."""
+        allowed = ", ".join(sorted({*by_method, "OPTIONS"}))
+        key = f"{'OPTIONS' if method == 'OPTIONS' else '*'} {allowed}"
+        endpoint = self._missing.get(key)
+        if endpoint is None:
+            endpoint = self._missing[key] = self._method_answer(method, allowed)
+        return endpoint
+
+    def _method_answer(self, method: str, allowed: str) -> Endpoint:
+        if method == "OPTIONS":
+            return self._open("options", "OPTIONS", OPTIONS_LIMIT, _allowing(allowed))
+        return self._open(_UNMATCHED, _UNMATCHED, UNMATCHED_LIMIT, _refusing(MethodNotAllowed(headers={"allow": allowed})))
+
+    def _open(self, template: str, verb: str, limit: Limit, call: Call) -> Endpoint:
+        return Endpoint(
+            template=template,
+            prefix="",
+            need=self._permissions.need(PUBLIC),
+            limit=limit,
+            limit_name=limit.group or template,
+            call=call,
+            headers=SECURITY,
+            measure=self._measure(verb, template),
+            max_body=self._max_body,
+            identified=False,
+        )
+
+
+def _refusing(refusal: Refusal) -> Call:
+    kind, headers = type(refusal), refusal.headers
+
+    async def call(request: Request) -> Answer:
+        raise kind(headers=headers)
+
+    return call
+
+
+def _allowing(allowed: str) -> Call:
+    async def call(request: Request) -> Answer:
+        return Answer(204, headers=((b"allow", allowed.encode()),))
+
+    return call
+
+
+async def _nothing(request: Request) -> Answer:
+    raise NotFound
