@@ -1,0 +1,81 @@
+"""What a domain declares. The manifest is its table of contents, and all that the outside imports to run it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from fortress.data import Entity
+from fortress.events import Fact
+from fortress.http.routes import Route
+from fortress.security.permissions import Permission, Role
+
+Handler = Callable[..., Awaitable[Any]]
+
+
+class Upkeep(msgspec.Struct, frozen=True):
+    """Work of a domain's own that is repeated for as long as a server runs; one server at a time does it.
+
+    Attributes:
+        name: unique in the project; what logs call it.
+        seconds: between the end of one run and the start of the next.
+        run: a coroutine function; its parameters are services, found by their types.
+    """
+
+    name: str
+    seconds: float
+    run: Handler
+
+
+class Domain(msgspec.Struct, frozen=True):
+    """One domain of a project.
+
+    Attributes:
+        name: lower case; its tables, permissions and migrations go by it.
+        routes: the module of its REST handlers, or the routes themselves.
+        services: classes that the assembly makes, each once; their constructors say what they need by type.
+        door: the Protocol that other domains may ask for; a service of this domain implements it.
+        models: its tables.
+        migrations: folder of its migrations; by default the one next to the manifest.
+        upkeep: repeated work.
+        demo: fills a development database; its parameters are services.
+    """
+
+    name: str
+    routes: ModuleType | Sequence[Any] = ()
+    services: Sequence[type[Any]] = ()
+    door: type[Any] | None = None
+    permissions: Sequence[Permission] = ()
+    roles: Sequence[Role] = ()
+    facts: Sequence[type[Fact]] = ()
+    models: Sequence[type[Entity]] = ()
+    migrations: Path | None = None
+    upkeep: Sequence[Upkeep] = ()
+    demo: Handler | None = None
+
+    def declared_routes(self) -> list[Any]:
+        """Everything that this domain offers as a route, decorated or not; the start refuses what is not."""
+        if not isinstance(self.routes, ModuleType):
+            return list(self.routes)
+        return [item for name, item in vars(self.routes).items() if not name.startswith("_") and _offered(item, self.routes)]
+
+
+def migrations_beside(manifest: str) -> Path:
+    """The `migrations` folder next to the module called `manifest`; pass `__name__`."""
+    file = sys.modules[manifest].__file__
+    if file is None:
+        raise ValueError(f"{manifest} has no file")
+    return Path(file).parent / "migrations"
+
+
+def _offered(item: Any, module: ModuleType) -> bool:
+    """Routes, and public coroutine functions of the module itself, which look like handlers that lost their decorator."""
+    if isinstance(item, Route):
+        return item.handler.__module__ == module.__name__
+    code = getattr(item, "__code__", None)
+    return code is not None and bool(code.co_flags & 0x80) and item.__module__ == module.__name__
