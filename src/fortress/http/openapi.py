@@ -1,0 +1,184 @@
+"""The OpenAPI 3.1 document of one version, made from the very endpoints that serve it."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from fortress.data.pages import PageQuery
+from fortress.errors import (
+    BadRequest,
+    FieldError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    Refusal,
+    RequestTimeout,
+    TooLarge,
+    TooManyRequests,
+    Unauthenticated,
+    Unavailable,
+    UnsupportedMedia,
+)
+from fortress.http.answers import Accepted, Created
+from fortress.http.binding import Signature, read_signature, value_type
+from fortress.http.endpoint import Endpoint
+from fortress.http.pages import PageInput
+from fortress.http.problems import Fault, phrase
+from fortress.http.router import parameters_of
+from fortress.http.routes import Route
+from fortress.security.permissions import Public
+
+_REF: Final = "#/components/schemas/{name}"
+_PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
+    "uuid": {"type": "string", "format": "uuid"},
+    "int": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
+    "str": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^/\x00-\x1f\x7f]+$"},
+}
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
+
+
+class ProblemDocument(msgspec.Struct):
+    """RFC 9457 problem document; what every refusal looks like."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    instance: str
+    error: str
+    code: str
+    request_id: str
+    timestamp: str
+    errors: list[FieldError] | msgspec.UnsetType = msgspec.UNSET
+
+
+def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str, server: str) -> dict[str, Any]:
+    """The document of `version`: its operations with permissions, limits and every refusal they may answer."""
+    served = [endpoint for endpoint in endpoints if endpoint.prefix == f"/api/v{version}" and endpoint.route]
+    described = [(endpoint, endpoint.route, read_signature(endpoint.route)) for endpoint in served if endpoint.route]
+    components, refs = _components([signature for _, _, signature in described])
+    paths: dict[str, dict[str, Any]] = {}
+    for endpoint, route, signature in described:
+        path = paths.setdefault(_plain(route.path), {})
+        path[route.verb.lower()] = _operation(endpoint, route, signature, refs)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": title, "version": f"v{version}"},
+        "servers": [{"url": f"{server}/api/v{version}"}],
+        "paths": paths,
+        "components": {
+            "schemas": components,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+            },
+        },
+    }
+
+
+def _plain(path: str) -> str:
+    return "/".join("{" + segment.strip("{}").partition(":")[0] + "}" if segment.startswith("{") else segment for segment in path.split("/"))
+
+
+def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    documentation = inspect.getdoc(route.handler) or route.name.replace("_", " ").capitalize()
+    summary, _, description = documentation.partition("\n")
+    allow, limit = route.policy["allow"], route.policy["limit"]
+    operation: dict[str, Any] = {
+        "operationId": route.name,
+        "summary": summary.strip().rstrip("."),
+        "tags": [route.handler.__module__.split(".")[-2]],
+        "parameters": [*_path_parameters(route.path), *_query_parameters(signature)],
+        "responses": _responses(route, signature, refs),
+        "security": [] if isinstance(allow, Public) else _SECURITY,
+        "x-permission": None if isinstance(allow, Public) else allow.name,
+        "x-limit": {"quota": limit.quota, "window": limit.window},
+    }
+    if description.strip():
+        operation["description"] = description.strip()
+    if "until" in route.policy and any(name == b"deprecation" for name, _ in endpoint.headers):
+        operation["deprecated"] = True
+    if signature.body is not None:
+        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[signature.body]}}}
+    return operation
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "path", "required": True, "schema": _PARAMETER_SCHEMAS[kind]} for name, kind in parameters_of(path).items()
+    ]
+
+
+def _query_parameters(signature: Signature) -> list[dict[str, Any]]:
+    if signature.query is None:
+        return []
+    model = PageInput if signature.query[1] is PageQuery else signature.query[1]
+    schema = model.model_json_schema()
+    required = schema.get("required", [])
+    return [
+        {"name": name, "in": "query", "required": name in required, "schema": _without_null(property_)}
+        for name, property_ in schema["properties"].items()
+    ]
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """A query parameter can be left out but not be null; the model says `null` for the former."""
+    options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
+    rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default") or (key == "default" and value is not None)}
+    return {**rest, **options[0]} if len(options) == 1 else schema
+
+
+def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    status, body = _success(signature, refs)
+    responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
+    if status == 201:
+        responses["201"]["headers"] = {"Location": {"schema": {"type": "string"}}}
+    by_status: dict[int, list[type[Refusal]]] = {}
+    for refusal in _refusals(route, signature):
+        by_status.setdefault(refusal.status, []).append(refusal)
+    for code, refusals in sorted(by_status.items()):
+        responses[str(code)] = _problem(refusals, refs)
+    return responses
+
+
+def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+    value = value_type(signature.returns)
+    if value is None:
+        return 204, {}
+    origin = getattr(signature.returns, "__origin__", None)
+    status = 201 if origin is Created else 202 if origin is Accepted else 200
+    return status, {"content": {"application/json": {"schema": refs[value]}}}
+
+
+def _refusals(route: Route, signature: Signature) -> list[type[Refusal]]:
+    """All that this route may refuse with; each status is listed once, with its codes."""
+    refusals: list[type[Refusal]] = [BadRequest, Invalid, TooManyRequests, Unavailable, Fault]
+    if not isinstance(route.policy["allow"], Public):
+        refusals += [Unauthenticated, Forbidden]
+    if signature.path:
+        refusals.append(NotFound)
+    if signature.body is not None:
+        refusals += [RequestTimeout, TooLarge, UnsupportedMedia]
+    return list(dict.fromkeys([*refusals, *route.policy.get("errors", ())]))
+
+
+def _problem(refusals: Sequence[type[Refusal]], refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+    described = "; ".join(f"`{refusal.code}` {refusal.title}" for refusal in refusals)
+    return {"description": described, "content": {"application/problem+json": {"schema": refs[ProblemDocument]}}}
+
+
+def _components(signatures: Sequence[Signature]) -> tuple[dict[str, Any], dict[Any, dict[str, Any]]]:
+    """The schemas of every body in and out, and the reference to each by its type."""
+    bodies: list[type[BaseModel]] = list(dict.fromkeys(signature.body for signature in signatures if signature.body))
+    inputs, definitions = models_json_schema([(body, "validation") for body in bodies], ref_template="#/components/schemas/{model}")
+    outputs = list(dict.fromkeys(value for signature in signatures if (value := value_type(signature.returns)) is not None))
+    schemas, components = msgspec.json.schema_components([*outputs, ProblemDocument], ref_template=_REF)
+    refs: dict[Any, dict[str, Any]] = {body: inputs[(body, "validation")] for body in bodies}
+    refs |= dict(zip([*outputs, ProblemDocument], schemas, strict=True))
+    return {**definitions.get("$defs", {}), **components}, refs

@@ -1,0 +1,115 @@
+"""From credentials to a principal: verified once, remembered until something may have changed.
+
+A process that can't be sure to hear of revocations (its bus is silent) asks the directory every time. So the bound of
+one second on a revocation holds whether or not anything is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from uuid import UUID
+
+from fortress.clock import Clock
+from fortress.security.apikeys import read_api_key
+from fortress.security.callers import CallerCache
+from fortress.security.directory import CallerDirectory
+from fortress.security.permissions import Method, PermissionTable
+from fortress.security.principal import Principal
+from fortress.security.refusals import InvalidToken
+from fortress.security.tokens import AccessTokens
+
+KEY_REMEMBERED_SECONDS = 600.0
+
+
+class _Remembering:
+    """What both kinds of credentials share: the cache, and the moments when it may be believed."""
+
+    def __init__(self, cache: CallerCache, certain: Callable[[], bool], clock: Clock) -> None:
+        self._cache = cache
+        self._certain = certain
+        self._clock = clock
+
+    def known(self, credentials: str) -> Principal | None:
+        """The caller from the cache, when a revocation can't have been missed."""
+        if not self._certain():
+            return None
+        return self._cache.get(credentials, self._clock.monotonic())
+
+    def _remember(self, credentials: str, principal: Principal, seconds: float, stamp: int) -> Principal:
+        self._cache.put(credentials, principal, self._clock.monotonic() + seconds, stamp)
+        return principal
+
+    def _seconds_until(self, moment: datetime) -> float:
+        return (moment - self._clock.now()).total_seconds()
+
+
+class SessionVerifier(_Remembering):
+    """Access tokens: signature and claims, then whether the session still stands."""
+
+    def __init__(
+        self,
+        tokens: AccessTokens,
+        directory: CallerDirectory,
+        permissions: PermissionTable,
+        cache: CallerCache,
+        certain: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        super().__init__(cache, certain, clock)
+        self._tokens = tokens
+        self._directory = directory
+        self._permissions = permissions
+
+    async def verify(self, credentials: str) -> Principal:
+        """The caller. Raises InvalidToken, whatever is wrong. One round trip or two, when not remembered."""
+        claims = self._tokens.verify(credentials)
+        stamp = self._cache.stamp()
+        caller = await self._directory.caller_of_session(claims.session, claims.user)
+        if caller is None:
+            raise InvalidToken
+        grants = self._permissions.grants_of(caller.roles, Method.SESSION)
+        principal = Principal(caller.user, Method.SESSION, grants, session=caller.session)
+        seconds = min(claims.expires - self._clock.now().timestamp(), self._seconds_until(caller.until))
+        return self._remember(credentials, principal, seconds, stamp)
+
+
+class KeyVerifier(_Remembering):
+    """API keys: form and checksum, then the stored digest; scopes never reach beyond what the owner holds now."""
+
+    def __init__(
+        self,
+        directory: CallerDirectory,
+        permissions: PermissionTable,
+        cache: CallerCache,
+        certain: Callable[[], bool],
+        clock: Clock,
+    ) -> None:
+        super().__init__(cache, certain, clock)
+        self._directory = directory
+        self._permissions = permissions
+
+    async def verify(self, credentials: str) -> Principal:
+        """The service that this key stands for. Raises InvalidToken, whatever is wrong."""
+        presented = read_api_key(credentials)
+        stamp = self._cache.stamp()
+        key = await self._directory.caller_of_key(presented.id)
+        if not presented.matches(key.digest if key else None) or key is None:
+            raise InvalidToken
+        grants = self._permissions.grants_of(key.roles, Method.API_KEY) & self._permissions.grants_named(key.scopes)
+        principal = Principal(key.owner, Method.API_KEY, grants, session=key.key)
+        seconds = min(KEY_REMEMBERED_SECONDS, self._seconds_until(key.until)) if key.until else KEY_REMEMBERED_SECONDS
+        return self._remember(credentials, principal, seconds, stamp)
+
+
+def forget(cache: CallerCache, kind: str, subject: str) -> None:
+    """Act on a revocation heard on the bus; what can't be read empties the cache rather than being ignored."""
+    try:
+        parsed = UUID(subject)
+    except ValueError:
+        cache.clear()
+        return
+    if kind == "user":
+        cache.evict_user(parsed)
+    else:
+        cache.evict_session(parsed)
