@@ -1,0 +1,1 @@
+"""A shop: what a project on Fortress looks like, written against the public API alone."""

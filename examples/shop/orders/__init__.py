@@ -1,0 +1,1 @@
+"""Products with stock, and the orders that people place for them."""

@@ -1,0 +1,42 @@
+"""Every question this domain asks of its tables, compiled once. Nothing here can commit."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, column, func
+
+from fortress.data import Repository, change, many, one, page, param, select, update
+from shop.orders.models import Order, OrderStatus, Product
+
+_wanted = func.unnest(param("skus", list[str]), param("quantities", list[int])).table_valued("sku", column("quantity", BigInteger))
+# Rows are locked in the order of their SKU, so that two baskets with the same products can't wait for each other.
+_locked = (
+    select(Product.c.id, _wanted.c.quantity)
+    .join_from(Product.table, _wanted, Product.c.sku == _wanted.c.sku)
+    .order_by(Product.c.sku)
+    .with_for_update(of=Product.table)
+    .cte("locked")
+)
+
+
+class ProductRepository(Repository[Product]):
+    """What there is to buy."""
+
+    on_sale = page(select(Product), newest_first=Product.c.created_at)
+    of_skus = many(select(Product).where(Product.c.sku == func.any(param("skus", list[str]))))
+    take = change(
+        update(Product)
+        .where(Product.c.id == _locked.c.id, Product.c.stock >= _locked.c.quantity)
+        .values(stock=Product.c.stock - _locked.c.quantity)
+        .returning(*Product.table.c)
+    )
+    put_back = change(
+        update(Product).where(Product.c.id == _locked.c.id).values(stock=Product.c.stock + _locked.c.quantity).returning(*Product.table.c)
+    )
+
+
+class OrderRepository(Repository[Order]):
+    """What people bought."""
+
+    by_id = one(select(Order).where(Order.c.id == param("id")))
+    recent = page(select(Order), newest_first=Order.c.created_at)
+    placed_by = many(select(Order).where(Order.c.user_id == param("person"), Order.c.status == OrderStatus.PLACED))

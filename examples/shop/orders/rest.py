@@ -1,0 +1,111 @@
+"""Parse, ask the service, render. A route without `allow` and `limit` does not type-check, and does not start."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import date
+from decimal import Decimal
+from typing import Annotated
+from uuid import UUID
+
+import msgspec
+from pydantic import Field
+
+from fortress.data import Page, PageQuery
+from fortress.errors import NotFound
+from fortress.http import PUBLIC, Created, Input, get, per_minute, post
+from fortress.security import Principal
+from shop.orders.contract import NotCancellable, OutOfStock
+from shop.orders.models import Order, Product
+from shop.orders.policy import CANCEL, PLACE, READ
+from shop.orders.service import OrderService
+
+
+class Item(Input):
+    """So many of one product."""
+
+    sku: Annotated[str, Field(min_length=1, max_length=40)]
+    quantity: Annotated[int, Field(ge=1, le=1000)]
+
+
+class PlaceOrder(Input):
+    """A basket; the same product may stand in it more than once."""
+
+    items: Annotated[list[Item], Field(min_length=1, max_length=50)]
+
+    def wanted(self) -> dict[str, int]:
+        """How many of each SKU."""
+        counted: Counter[str] = Counter()
+        for item in self.items:
+            counted[item.sku] += item.quantity
+        return dict(counted)
+
+
+class ProductView(msgspec.Struct, frozen=True):
+    """A product as v1 shows it: the price as a decimal."""
+
+    id: UUID
+    sku: str
+    name: str
+    price: Decimal
+    in_stock: bool
+
+
+class Money(msgspec.Struct, frozen=True):
+    """An amount of a currency (ISO 4217)."""
+
+    amount: Decimal
+    currency: str
+
+
+class PricedProductView(msgspec.Struct, frozen=True):
+    """A product as v2 shows it: the price says its currency."""
+
+    id: UUID
+    sku: str
+    name: str
+    price: Money
+    in_stock: bool
+
+
+@get("/products", allow=PUBLIC, limit=per_minute(600), until=1, deprecated=date(2026, 11, 1), sunset=date(2027, 11, 1))
+async def list_products(query: PageQuery, orders: OrderService, principal: Principal) -> Page[ProductView]:
+    """List the products."""
+    page = await orders.on_sale(query, principal)
+    return Page([ProductView(p.id, p.sku, p.name, p.price, p.stock > 0) for p in page.items], page.next)
+
+
+@get("/products", allow=PUBLIC, limit=per_minute(600), since=2)
+async def list_priced_products(query: PageQuery, orders: OrderService, principal: Principal) -> Page[PricedProductView]:
+    """List the products."""
+    page = await orders.on_sale(query, principal)
+    return Page([_priced(product) for product in page.items], page.next)
+
+
+@post("/orders", allow=PLACE, limit=per_minute(60), errors=[OutOfStock])
+async def place_order(data: PlaceOrder, orders: OrderService, principal: Principal) -> Created[Order]:
+    """Place an order."""
+    order = await orders.place(data.wanted(), principal)
+    return Created(order, at=f"/orders/{order.id}")
+
+
+@get("/orders/{order_id:uuid}", allow=READ, limit=per_minute(600))
+async def read_order(order_id: UUID, orders: OrderService, principal: Principal) -> Order:
+    """Read an order."""
+    return await orders.read(order_id, principal)
+
+
+@get("/orders", allow=READ, limit=per_minute(300))
+async def list_orders(query: PageQuery, orders: OrderService, principal: Principal) -> Page[Order]:
+    """List orders, newest first."""
+    return await orders.recent(query, principal)
+
+
+@post("/orders/{order_id:uuid}/cancellation", allow=CANCEL, limit=per_minute(60), errors=[NotFound, NotCancellable])
+async def cancel_order(order_id: UUID, orders: OrderService, principal: Principal) -> Order:
+    """Cancel an order that is not shipped."""
+    return await orders.cancel(order_id, principal)
+
+
+def _priced(product: Product) -> PricedProductView:
+    return PricedProductView(product.id, product.sku, product.name, Money(product.price, "EUR"), product.stock > 0)

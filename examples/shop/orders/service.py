@@ -1,0 +1,139 @@
+"""The use cases. One method, one action, one transaction."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import msgspec
+
+from fortress.clock import Clock, Ids
+from fortress.data import Database, Page, PageQuery, Unit
+from fortress.errors import FieldError
+from fortress.security import SYSTEM, Principal
+from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
+from shop.orders.events import OrderCancelled, OrderPlaced
+from shop.orders.models import Order, OrderLine, OrderStatus, Product
+from shop.orders.repository import OrderRepository, ProductRepository
+
+
+class OrderService:
+    """Buying: look around, place, look up, cancel."""
+
+    def __init__(self, database: Database, orders: OrderRepository, products: ProductRepository, clock: Clock, ids: Ids) -> None:
+        self._database = database
+        self._orders = orders
+        self._products = products
+        self._clock = clock
+        self._ids = ids
+
+    async def on_sale(self, query: PageQuery, caller: Principal) -> Page[Product]:
+        """The products, newest first."""
+        return await self._products.on_sale(self._database.reader(caller), query=query)
+
+    async def read(self, order_id: UUID, caller: Principal) -> Order:
+        """An order within the caller's reach, or NotFound."""
+        return await self._orders.by_id(self._database.reader(caller), id=order_id)
+
+    async def recent(self, query: PageQuery, caller: Principal) -> Page[Order]:
+        """The orders within the caller's reach, newest first."""
+        return await self._orders.recent(self._database.reader(caller), query=query)
+
+    async def place(self, wanted: Mapping[str, int], buyer: Principal) -> Order:
+        """Reserve the stock and record the order, or change nothing.
+
+        Args:
+            wanted: how many of each SKU.
+
+        Raises:
+            OutOfStock: a product has fewer units left than wanted.
+            UnknownProduct: there is no product of that SKU.
+        """
+        async with self._database.unit(buyer) as unit:
+            products = await self._reserve(unit, wanted)
+            order = draft(self._ids.new(), products, wanted, buyer, self._clock.now())
+            await self._orders.add(unit, order)
+            unit.record(OrderPlaced(order_id=order.id, buyer_id=buyer.id, total=order.total))
+            unit.audit("orders.placed", target=order.id, detail={"total": str(order.total)})
+        return order
+
+    async def cancel(self, order_id: UUID, caller: Principal) -> Order:
+        """Call off an order and free its stock.
+
+        Raises:
+            NotFound: not there, or not within the caller's reach.
+            NotCancellable: it is shipped or cancelled already.
+        """
+        async with self._database.unit(caller) as unit:
+            order = await self._orders.by_id(unit, id=order_id)
+            if order.status is not OrderStatus.PLACED:
+                raise NotCancellable
+            cancelled = await self._orders.save(unit, msgspec.structs.replace(order, status=OrderStatus.CANCELLED))
+            freed = quantities(order.lines)
+            await self._products.put_back(unit, skus=list(freed), quantities=list(freed.values()))
+            unit.record(OrderCancelled(order_id=order.id, buyer_id=order.user_id))
+            unit.audit("orders.cancelled", target=order.id)
+        return cancelled
+
+    async def open_orders_of(self, person: UUID) -> int:
+        """How many orders of this person are not finished yet."""
+        return len(await self._orders.placed_by(self._database.reader(SYSTEM), person=person))
+
+    async def _reserve(self, unit: Unit, wanted: Mapping[str, int]) -> Sequence[Product]:
+        taken = await self._products.take(unit, skus=list(wanted), quantities=list(wanted.values()))
+        if len(taken) < len(wanted):
+            known = await self._products.of_skus(unit, skus=list(wanted))
+            raise why_not(wanted, known, {product.sku for product in taken})
+        return taken
+
+
+def draft(order_id: UUID, products: Iterable[Product], wanted: Mapping[str, int], buyer: Principal, now: datetime) -> Order:
+    """The order that these products make. Pure: what it decides is tested without a database."""
+    lines = tuple(
+        OrderLine(sku=product.sku, name=product.name, quantity=wanted[product.sku], price=product.price)
+        for product in sorted(products, key=lambda product: product.sku)
+    )
+    total = sum((line.price * line.quantity for line in lines), Decimal("0.00"))
+    return Order(
+        id=order_id, user_id=buyer.id, status=OrderStatus.PLACED, total=total, lines=lines, created_at=now, version=1
+    )  # fmt: skip
+
+
+def quantities(lines: Iterable[OrderLine]) -> dict[str, int]:
+    """How many of each SKU these lines hold."""
+    counted: Counter[str] = Counter()
+    for line in lines:
+        counted[line.sku] += line.quantity
+    return dict(counted)
+
+
+def why_not(wanted: Mapping[str, int], known: Iterable[Product], taken: set[str]) -> OutOfStock | UnknownProduct:
+    """Why these can't all be had: a SKU that does not exist, else the first of which too few are left."""
+    stock = {product.sku: product.stock for product in known}
+    unknown = [sku for sku in wanted if sku not in stock]
+    if unknown:
+        return UnknownProduct([FieldError("/items", f"There is no product {sku}", "unknown_product") for sku in unknown])
+    short = next((sku for sku in wanted if sku not in taken), next(iter(wanted)))
+    return OutOfStock(short, stock[short])
+
+
+DEMO_PRODUCTS = (
+    ("TEA-GREEN", "Green tea, 100 g", "6.50", 120),
+    ("TEA-BLACK", "Black tea, 100 g", "5.90", 80),
+    ("CUP-STONE", "Stoneware cup", "14.00", 40),
+    ("POT-IRON", "Cast-iron pot, 0.8 l", "48.00", 12),
+    ("HONEY-JAR", "Forest honey, 250 g", "7.20", 1),
+)
+
+
+async def stock_the_shelves(database: Database, products: ProductRepository, clock: Clock, ids: Ids) -> None:
+    """Fill an empty development shop with something to buy."""
+    reader = database.reader(SYSTEM)
+    if await products.of_skus(reader, skus=[sku for sku, *_ in DEMO_PRODUCTS]):
+        return
+    async with database.unit(SYSTEM) as unit:
+        for sku, name, price, stock in DEMO_PRODUCTS:
+            await products.add(unit, Product(ids.new(), sku, name, Decimal(price), stock, clock.now()))
