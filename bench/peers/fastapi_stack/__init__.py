@@ -1,0 +1,1 @@
+"""The usual FastAPI stack: SQLAlchemy async ORM, PyJWT, slowapi, structlog, prometheus-fastapi-instrumentator."""

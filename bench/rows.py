@@ -1,0 +1,110 @@
+"""The rows of the table: what is measured, and what it must reach."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+import msgspec
+
+
+class Sense(Enum):
+    """Which side of its bar a figure must be on."""
+
+    AT_MOST = "≤"
+    AT_LEAST = "≥"
+
+
+class Verdict(Enum):
+    """What became of a row."""
+
+    STRETCH = "stretch"
+    PASS = "pass"
+    UNDER = "UNDER"
+    MISSING = "not run"
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of the table.
+
+    Attributes:
+        key: its name on the command line.
+        bar: what it must reach.
+        stretch: what is aimed at; None where there is nothing more to gain.
+        issue: the issue whose bar it is; only the asked issues' rows decide the exit code.
+        unit: of the figure; empty for ratios and counts.
+    """
+
+    key: str
+    title: str
+    sense: Sense
+    bar: float
+    stretch: float | None
+    issue: int
+    unit: str = ""
+
+    def reaches(self, value: float, mark: float) -> bool:
+        return value <= mark if self.sense is Sense.AT_MOST else value >= mark
+
+    def verdict(self, value: float) -> Verdict:
+        """What a figure means for this row; a value equal to a mark reaches it."""
+        if self.stretch is not None and self.reaches(value, self.stretch):
+            return Verdict.STRETCH
+        return Verdict.PASS if self.reaches(value, self.bar) else Verdict.UNDER
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """What was measured for a row.
+
+    Attributes:
+        value: the median.
+        low, high: the quartiles around it.
+        detail: the numbers that it was made of, for those who read on.
+    """
+
+    key: str
+    value: float
+    low: float
+    high: float
+    detail: dict[str, float | str] = {}
+
+
+class Missing(msgspec.Struct, frozen=True):
+    """A row that could not be measured here, and why."""
+
+    key: str
+    why: str
+
+
+Outcome = Figure | Missing
+
+FOUNDATION: Final = 2
+HOT_PATH: Final = 3
+
+ROWS: Final = (
+    Row("guarded-get", "guarded GET, in-process CPU / bare FastAPI route", Sense.AT_MOST, 0.60, 0.45, FOUNDATION),
+    Row("by-id", "repository get by id, CPU / asyncpg pool acquire + fetchrow", Sense.AT_MOST, 0.60, 0.40, FOUNDATION),
+    Row("list-50", "list of 50, rows to JSON bytes, CPU / asyncpg pool acquire + fetch", Sense.AT_MOST, 0.90, 0.50, FOUNDATION),
+    Row("order-trips", "place order, PostgreSQL round trips", Sense.AT_MOST, 5, 3, FOUNDATION),
+    Row("limit-trips", "store round trips per limited request, far from the limit", Sense.AT_MOST, 0.1, 0.02, FOUNDATION),
+    Row("routes-1000", "gate with 1,000 routes / with 30", Sense.AT_MOST, 1.1, 1.0, FOUNDATION),
+    Row("start", "start, embedded database present → first 200", Sense.AT_MOST, 3.0, 1.5, FOUNDATION, "s"),
+    Row("memory", "one worker's RSS after 10,000 mixed requests", Sense.AT_MOST, 130, None, FOUNDATION, "MB"),
+    Row("read-fastapi", "whole request, guarded read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
+    Row("page-fastapi", "whole request, page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
+    Row("order-fastapi", "whole request, place order: FastAPI stack / ours", Sense.AT_LEAST, 4, 8, HOT_PATH),
+    Row("read-fastify", "whole request, guarded read by id: Fastify / ours", Sense.AT_LEAST, 1.0, 1.3, HOT_PATH),
+    Row("page-fastify", "whole request, page of 50: Fastify / ours", Sense.AT_LEAST, 1.0, 1.3, HOT_PATH),
+    Row("order-fastify", "whole request, place order: Fastify / ours", Sense.AT_LEAST, 1.0, 1.3, HOT_PATH),
+    Row("refresh", "rotating refreshes per vCPU and second", Sense.AT_LEAST, 300, 600, HOT_PATH),
+    Row("logins", "logins / what argon2 alone allows", Sense.AT_LEAST, 0.85, 0.95, HOT_PATH),
+)
+
+
+def row(key: str) -> Row:
+    """The row of this name.
+
+    Raises:
+        KeyError: there is none.
+    """
+    return {each.key: each for each in ROWS}[key]

@@ -1,0 +1,86 @@
+"""The peers' database: made anew for each run, always with the same rows."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
+
+import asyncpg
+
+USERS: Final = 100
+PRODUCTS: Final = 1_000
+ORDERS: Final = 10_000
+SCOPES: Final = "orders:read orders:place"
+STOCK: Final = 1_000_000_000
+_SEED: Final = 20_240_601
+_START: Final = datetime(2024, 6, 1, tzinfo=UTC)
+
+OrderRow = tuple[UUID, UUID, str, Decimal, datetime, int]
+
+
+def _ids(count: int, stream: int) -> list[UUID]:
+    source = random.Random(_SEED + stream)
+    return [UUID(int=source.getrandbits(128), version=4) for _ in range(count)]
+
+
+def user_ids() -> list[UUID]:
+    return _ids(USERS, 1)
+
+
+def skus() -> list[str]:
+    return [f"sku-{number:04}" for number in range(PRODUCTS)]
+
+
+def order_rows(users: list[UUID]) -> list[OrderRow]:
+    """Orders spread evenly over the users, a minute apart."""
+    return [
+        (key, users[number % len(users)], "placed", Decimal(number % 9_000 + 100) / 100, _START + timedelta(minutes=number), 1)
+        for number, key in enumerate(_ids(ORDERS, 2))
+    ]
+
+
+def with_database(url: str, name: str) -> str:
+    """The same server, another database."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+async def recreate(admin_url: str, name: str) -> str:
+    """An empty database of this name; what was there is dropped.
+
+    Returns:
+        Its URL.
+    """
+    connection = await asyncpg.connect(admin_url, timeout=10)
+    try:
+        await connection.execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+        await connection.execute(f'CREATE DATABASE "{name}"')
+    finally:
+        await connection.close()
+    return with_database(admin_url, name)
+
+
+async def peers_database(admin_url: str, name: str) -> str:
+    """The peers' tables and rows in a new database; returns its URL."""
+    url = await recreate(admin_url, name)
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        await connection.execute((Path(__file__).parent / "peers" / "schema.sql").read_text("utf-8"))
+        await _fill(connection)
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+    return url
+
+
+async def _fill(connection: asyncpg.Connection[asyncpg.Record]) -> None:
+    users = user_ids()
+    people = [(key, f"user{number}@example.com", True, SCOPES) for number, key in enumerate(users)]
+    await connection.copy_records_to_table("users", records=people, columns=["id", "email", "active", "scopes"])
+    products = [(key, sku, f"Product {sku}", Decimal("9.90"), STOCK) for key, sku in zip(_ids(PRODUCTS, 3), skus(), strict=True)]
+    await connection.copy_records_to_table("products", records=products)
+    await connection.copy_records_to_table("orders", records=order_rows(users))

@@ -1,0 +1,1 @@
+"""The operations that bench.contest repeats. Each factory prepares one and yields it."""
