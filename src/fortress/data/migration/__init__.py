@@ -1,0 +1,1 @@
+"""Schema changes, by migration only: one chain of revisions per domain, `pre` or `post` the new code."""
