@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,11 +17,12 @@ USERS: Final = 100
 PRODUCTS: Final = 1_000
 ORDERS: Final = 10_000
 SCOPES: Final = "orders:read orders:place"
+PRICE: Final = Decimal("9.90")
 STOCK: Final = 1_000_000_000
 _SEED: Final = 20_240_601
 _START: Final = datetime(2024, 6, 1, tzinfo=UTC)
 
-OrderRow = tuple[UUID, UUID, str, Decimal, datetime, int]
+OrderRow = tuple[UUID, UUID, str, Decimal, str, datetime, int]
 
 
 def _ids(count: int, stream: int) -> list[UUID]:
@@ -38,10 +40,14 @@ def skus() -> list[str]:
 
 def order_rows(users: list[UUID]) -> list[OrderRow]:
     """Orders spread evenly over the users, a minute apart."""
-    return [
-        (key, users[number % len(users)], "placed", Decimal(number % 9_000 + 100) / 100, _START + timedelta(minutes=number), 1)
-        for number, key in enumerate(_ids(ORDERS, 2))
-    ]
+    return [_order(number, key, users[number % len(users)]) for number, key in enumerate(_ids(ORDERS, 2))]
+
+
+def _order(number: int, key: UUID, user: UUID) -> OrderRow:
+    quantity = number % 9 + 1
+    sku = f"sku-{number % PRODUCTS:04}"
+    lines = json.dumps([{"sku": sku, "name": f"Product {sku}", "quantity": quantity, "price": str(PRICE)}])
+    return key, user, "placed", PRICE * quantity, lines, _START + timedelta(minutes=number), 1
 
 
 def with_database(url: str, name: str) -> str:
@@ -81,6 +87,6 @@ async def _fill(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     users = user_ids()
     people = [(key, f"user{number}@example.com", True, SCOPES) for number, key in enumerate(users)]
     await connection.copy_records_to_table("users", records=people, columns=["id", "email", "active", "scopes"])
-    products = [(key, sku, f"Product {sku}", Decimal("9.90"), STOCK) for key, sku in zip(_ids(PRODUCTS, 3), skus(), strict=True)]
+    products = [(key, sku, f"Product {sku}", PRICE, STOCK) for key, sku in zip(_ids(PRODUCTS, 3), skus(), strict=True)]
     await connection.copy_records_to_table("products", records=products)
     await connection.copy_records_to_table("orders", records=order_rows(users))

@@ -18,7 +18,7 @@ class Summary(msgspec.Struct, frozen=True):
 
 
 def quantile(sorted_values: Sequence[float], share: float) -> float:
-    """The value below which `share` (0–1) of the values lie, interpolated."""
+    """The value below which `share` (0 to 1) of the values lie, interpolated."""
     place = share * (len(sorted_values) - 1)
     below = math.floor(place)
     above = min(below + 1, len(sorted_values) - 1)

@@ -18,18 +18,11 @@ CREATE TABLE orders (
     user_id uuid NOT NULL REFERENCES users,
     status text NOT NULL,
     total numeric(12, 2) NOT NULL,
+    lines jsonb NOT NULL,
     created_at timestamptz NOT NULL,
     version integer NOT NULL DEFAULT 1
 );
 CREATE INDEX ON orders (user_id, created_at DESC, id DESC);
-CREATE TABLE order_lines (
-    id uuid PRIMARY KEY,
-    order_id uuid NOT NULL REFERENCES orders,
-    sku text NOT NULL,
-    quantity integer NOT NULL,
-    price numeric(12, 2) NOT NULL
-);
-CREATE INDEX ON order_lines (order_id);
 CREATE TABLE audit_log (
     id uuid PRIMARY KEY,
     at timestamptz NOT NULL,

@@ -10,7 +10,7 @@ import asyncpg
 
 from bench.worker import Operations
 
-_FIELDS: Final = "id, user_id, status, total, created_at, version"
+_FIELDS: Final = "id, user_id, status, total, lines, created_at, version"
 ONE: Final = f"SELECT {_FIELDS} FROM orders WHERE id = $1"
 PAGE: Final = f"SELECT {_FIELDS} FROM orders WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 50"
 

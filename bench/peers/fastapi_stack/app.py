@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from bench.peers.fastapi_stack.database import Session
 from bench.peers.fastapi_stack.logs import log_request
-from bench.peers.fastapi_stack.models import AuditEntry, Event, Order, OrderLine, Product, User
-from bench.peers.fastapi_stack.schemas import LineIn, OrderOut, PageOut, PlaceOrder
+from bench.peers.fastapi_stack.models import AuditEntry, Event, Order, Product, User
+from bench.peers.fastapi_stack.schemas import LineIn, LineOut, OrderOut, PageOut, PlaceOrder
 from bench.peers.fastapi_stack.security import Buyer, Reader
 
 LIMIT = "1000000/minute"
@@ -60,13 +60,11 @@ async def list_orders(
 @app.post("/orders", status_code=status.HTTP_201_CREATED)
 @limiter.limit(LIMIT)
 async def place_order(request: Request, data: PlaceOrder, session: Session, user: Buyer) -> OrderOut:
-    products = [await reserve(session, item) for item in data.items]
-    total = sum((product.price * item.quantity for product, item in zip(products, data.items, strict=True)), Decimal(0))
-    order = Order(user_id=user.id, status="placed", total=total)
+    lines = [line_of(await reserve(session, item), item) for item in data.items]
+    total = sum((line.price * line.quantity for line in lines), Decimal(0))
+    order = Order(user_id=user.id, status="placed", total=total, lines=[line.model_dump(mode="json") for line in lines])
     session.add(order)
     await session.flush()
-    for product, item in zip(products, data.items, strict=True):
-        session.add(OrderLine(order_id=order.id, sku=item.sku, quantity=item.quantity, price=product.price))
     record(session, order, user)
     await session.commit()
     return OrderOut.model_validate(order)
@@ -78,6 +76,10 @@ async def reserve(session: AsyncSession, item: LineIn) -> Product:
         raise HTTPException(status.HTTP_409_CONFLICT, "Out of stock")
     product.stock -= item.quantity
     return product
+
+
+def line_of(product: Product, item: LineIn) -> LineOut:
+    return LineOut(sku=item.sku, name=product.name, quantity=item.quantity, price=product.price)
 
 
 def record(session: AsyncSession, order: Order, user: User) -> None:

@@ -17,7 +17,7 @@ def _now() -> datetime:
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {datetime: DateTime(timezone=True), Decimal: Numeric(12, 2), dict[str, Any]: JSONB}
+    type_annotation_map = {datetime: DateTime(timezone=True), Decimal: Numeric(12, 2), dict[str, Any]: JSONB, list[dict[str, Any]]: JSONB}
 
 
 class User(Base):
@@ -44,17 +44,9 @@ class Order(Base):
     user_id: Mapped[UUID] = mapped_column(ForeignKey("users.id"))
     status: Mapped[str]
     total: Mapped[Decimal]
+    lines: Mapped[list[dict[str, Any]]]
     created_at: Mapped[datetime] = mapped_column(default=_now)
     version: Mapped[int] = mapped_column(default=1)
-
-
-class OrderLine(Base):
-    __tablename__ = "order_lines"
-    id: Mapped[UUID] = mapped_column(primary_key=True, default=uuid4)
-    order_id: Mapped[UUID] = mapped_column(ForeignKey("orders.id"))
-    sku: Mapped[str]
-    quantity: Mapped[int]
-    price: Mapped[Decimal]
 
 
 class AuditEntry(Base):

@@ -9,6 +9,13 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field
 
 
+class LineOut(BaseModel):
+    sku: str
+    name: str
+    quantity: int
+    price: Decimal
+
+
 class OrderOut(BaseModel):
     model_config = ConfigDict(from_attributes=True)
 
@@ -16,6 +23,7 @@ class OrderOut(BaseModel):
     user_id: UUID
     status: str
     total: Decimal
+    lines: list[LineOut]
     created_at: datetime
     version: int
 

@@ -17,6 +17,13 @@ const order = {
     user_id: { type: 'string' },
     status: { type: 'string' },
     total: { type: 'string' },
+    lines: {
+      type: 'array',
+      items: {
+        type: 'object',
+        properties: { sku: { type: 'string' }, name: { type: 'string' }, quantity: { type: 'integer' }, price: { type: 'string' } },
+      },
+    },
     created_at: { type: 'string', format: 'date-time' },
     version: { type: 'integer' },
   },
@@ -46,13 +53,12 @@ const may = (scope) => async (request, reply) => {
   if (!request.user.scope.split(' ').includes(scope)) return reply.code(403).send({ error: 'Forbidden' })
 }
 
-const FIELDS = 'id, user_id, status, total, created_at, version'
+const FIELDS = 'id, user_id, status, total, lines, created_at, version'
 const ONE = { name: 'one', text: `SELECT ${FIELDS} FROM orders WHERE id = $1 AND user_id = $2` }
 const PAGE = { name: 'page', text: `SELECT ${FIELDS} FROM orders WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT $2` }
-const LOCK = { name: 'lock', text: 'SELECT price, stock FROM products WHERE sku = $1 FOR UPDATE' }
+const LOCK = { name: 'lock', text: 'SELECT name, price, stock FROM products WHERE sku = $1 FOR UPDATE' }
 const TAKE = { name: 'take', text: 'UPDATE products SET stock = stock - $2 WHERE sku = $1' }
-const ORDER = { name: 'order', text: `INSERT INTO orders (${FIELDS}) VALUES ($1, $2, 'placed', $3, now(), 1) RETURNING ${FIELDS}` }
-const LINE = { name: 'line', text: 'INSERT INTO order_lines (id, order_id, sku, quantity, price) VALUES ($1, $2, $3, $4, $5)' }
+const ORDER = { name: 'order', text: `INSERT INTO orders (${FIELDS}) VALUES ($1, $2, 'placed', $3, $4, now(), 1) RETURNING ${FIELDS}` }
 const AUDIT = { name: 'audit', text: "INSERT INTO audit_log (id, at, actor_id, action, target) VALUES ($1, now(), $2, 'orders.placed', $3)" }
 const EVENT = { name: 'event', text: "INSERT INTO events (id, at, name, aggregate_id, payload) VALUES ($1, now(), 'orders.placed', $2, $3)" }
 
@@ -115,14 +121,11 @@ async function place(client, items, buyer) {
     const { rows } = await client.query({ ...LOCK, values: [sku] })
     if (!rows.length || rows[0].stock < quantity) return null
     await client.query({ ...TAKE, values: [sku, quantity] })
-    lines.push({ sku, quantity, price: rows[0].price })
+    lines.push({ sku, name: rows[0].name, quantity, price: rows[0].price })
   }
   const cents = lines.reduce((sum, line) => sum + Math.round(Number(line.price) * 100) * line.quantity, 0)
-  const { rows } = await client.query({ ...ORDER, values: [randomUUID(), buyer, (cents / 100).toFixed(2)] })
+  const { rows } = await client.query({ ...ORDER, values: [randomUUID(), buyer, (cents / 100).toFixed(2), JSON.stringify(lines)] })
   const placed = rows[0]
-  for (const line of lines) {
-    await client.query({ ...LINE, values: [randomUUID(), placed.id, line.sku, line.quantity, line.price] })
-  }
   await client.query({ ...AUDIT, values: [randomUUID(), buyer, placed.id] })
   await client.query({ ...EVENT, values: [randomUUID(), placed.id, { order_id: placed.id, total: placed.total }] })
   return placed

@@ -10,9 +10,9 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-from bench.peers.floor.orders import Order, place
+from bench.peers.floor.orders import order, place
 
-_FIELDS: Final = "id, user_id, status, total, created_at, version"
+_FIELDS: Final = "id, user_id, status, total, lines, created_at, version"
 _ONE: Final = f"SELECT {_FIELDS} FROM orders WHERE id = $1"
 _PAGE: Final = f"SELECT {_FIELDS} FROM orders WHERE user_id = $1 ORDER BY created_at DESC, id DESC LIMIT 51"
 _JSON: Final = [(b"content-type", b"application/json")]
@@ -49,10 +49,10 @@ class Floor:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _one(self, key: UUID) -> bytes:
-        return _encode(Order(*await self._pool.fetchrow(_ONE, key)))
+        return _encode(order(await self._pool.fetchrow(_ONE, key)))
 
     async def _page(self, user: UUID) -> bytes:
-        orders = [Order(*row) for row in await self._pool.fetch(_PAGE, user)]
+        orders = [order(row) for row in await self._pool.fetch(_PAGE, user)]
         return _encode({"items": orders[:50], "next": str(orders[49].id)})
 
     async def _place(self, scope: dict[str, Any], receive: Receive) -> bytes:

@@ -10,17 +10,15 @@ from uuid import UUID, uuid4
 import asyncpg
 import msgspec
 
-_RESERVE: Final = "UPDATE products SET stock = stock - $2 WHERE sku = $1 AND stock >= $2 RETURNING price"
+_RESERVE: Final = "UPDATE products SET stock = stock - $2 WHERE sku = $1 AND stock >= $2 RETURNING name, price"
 _PLACE: Final = """
 WITH placed AS (
-    INSERT INTO orders (id, user_id, status, total, created_at, version) VALUES ($1, $2, 'placed', $3, now(), 1)
-    RETURNING id, user_id, status, total, created_at, version
-), line AS (
-    INSERT INTO order_lines (id, order_id, sku, quantity, price) SELECT gen_random_uuid(), $1, $4, $5, $6
+    INSERT INTO orders (id, user_id, status, total, lines, created_at, version) VALUES ($1, $2, 'placed', $3, $4, now(), 1)
+    RETURNING id, user_id, status, total, lines, created_at, version
 ), audit AS (
-    INSERT INTO audit_log (id, at, actor_id, action, target) VALUES ($7, now(), $2, 'orders.placed', $1::uuid::text)
+    INSERT INTO audit_log (id, at, actor_id, action, target) VALUES ($5, now(), $2, 'orders.placed', $1::uuid::text)
 ), event AS (
-    INSERT INTO events (id, at, name, aggregate_id, payload) VALUES ($8, now(), 'orders.placed', $1, '{}')
+    INSERT INTO events (id, at, name, aggregate_id, payload) VALUES ($6, now(), 'orders.placed', $1, '{}')
 )
 SELECT * FROM placed
 """
@@ -31,6 +29,7 @@ class Order(msgspec.Struct, frozen=True):
     user_id: UUID
     status: str
     total: Decimal
+    lines: msgspec.Raw
     created_at: datetime
     version: int
 
@@ -42,9 +41,15 @@ async def place(connection: Any, wanted: list[dict[str, Any]], user: UUID, key: 
         LookupError: there is not enough of it.
     """
     (item,) = wanted
-    price: Decimal | None = await connection.fetchval(_RESERVE, item["sku"], item["quantity"])
-    if price is None:
+    taken: asyncpg.Record | None = await connection.fetchrow(_RESERVE, item["sku"], item["quantity"])
+    if taken is None:
         raise LookupError(item["sku"])
-    values = (key, user, price * item["quantity"], item["sku"], item["quantity"], price, uuid4(), uuid4())
-    row: asyncpg.Record = await connection.fetchrow(_PLACE, *values)
-    return Order(*row)
+    line = {"sku": item["sku"], "name": taken["name"], "quantity": item["quantity"], "price": str(taken["price"])}
+    values = (key, user, taken["price"] * item["quantity"], msgspec.json.encode([line]).decode(), uuid4(), uuid4())
+    return order(await connection.fetchrow(_PLACE, *values))
+
+
+def order(row: asyncpg.Record) -> Order:
+    """A row as what goes out; its lines are JSON already."""
+    key, user, status, total, lines, created_at, version = row
+    return Order(key, user, status, total, msgspec.Raw(lines.encode()), created_at, version)

@@ -1,0 +1,85 @@
+"""Whole requests over HTTP with wrk: many clients, kept connections, from another core."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.machine import OTHER_CORE
+
+CONNECTIONS: Final = 16
+_SCRIPT: Final = Path(__file__).parent / "requests.lua"
+
+
+class NoWrk(RuntimeError):
+    """wrk is not installed; it comes with the system's packages."""
+
+    def __init__(self) -> None:
+        super().__init__("wrk not found (apt install wrk)")
+
+
+class LoadFailed(RuntimeError):
+    """Requests were refused or broke; the figures would mean nothing."""
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One request of a workload. Header values hold neither `|` nor tabs."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: str = ""
+
+    def line(self) -> str:
+        head = "|".join(f"{name}={value}" for name, value in self.headers.items())
+        return "\t".join((self.method, self.path, head, self.body))
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What a run of wrk did."""
+
+    requests: int
+    seconds: float
+    refused: int
+    broken: int
+    p50_ms: float
+    p99_ms: float
+
+
+def drive(url: str, requests: Sequence[HttpRequest], seconds: int) -> Load:
+    """Send these requests over and over for so many seconds.
+
+    Raises:
+        NoWrk: it is not installed.
+        LoadFailed: some were not answered with success.
+    """
+    if shutil.which("wrk") is None:
+        raise NoWrk
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(request.line() for request in requests))
+        file.flush()
+        load = _wrk(url, file.name, seconds)
+    if load.refused or load.broken or not load.requests:
+        raise LoadFailed(f"{url}: of {load.requests} requests {load.refused} were refused and {load.broken} broke")
+    return load
+
+
+def _wrk(url: str, file: str, seconds: int) -> Load:
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT), url, "--", file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False, preexec_fn=_pin)  # noqa: PLW1509
+    last = (done.stdout.strip().splitlines() or [""])[-1]
+    try:
+        return msgspec.json.decode(last, type=Load)
+    except msgspec.DecodeError:
+        raise LoadFailed(f"wrk: {done.stderr.strip() or last}") from None
+
+
+def _pin() -> None:
+    os.sched_setaffinity(0, {OTHER_CORE})
