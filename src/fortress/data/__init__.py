@@ -1,0 +1,78 @@
+"""Data: entities that declare their tables, queries compiled once, units of work that commit everything or nothing."""
+
+from sqlalchemy import and_, any_, exists, func, not_, or_
+
+from fortress.data.catalogue import Catalogue
+from fortress.data.columns import (
+    CreatedAt,
+    Default,
+    Generated,
+    Key,
+    Numeric,
+    Owner,
+    OwnKey,
+    References,
+    Sql,
+    Text,
+    Version,
+)
+from fortress.data.cursor import Cursors
+from fortress.data.database import Database
+from fortress.data.entity import Check, Entity, Index, Unique, desc
+from fortress.data.journal import AuditEntry, EventEntry
+from fortress.data.pages import Page, PageQuery
+from fortress.data.query import change, delete, insert, many, one, page, param, select, update
+from fortress.data.reader import Reader
+from fortress.data.refusals import Contended, DatabaseFault, UnitFailed
+from fortress.data.repository import Repository
+from fortress.data.retry import retrying
+from fortress.data.unit import Isolation, Unit
+
+__all__ = [
+    "AuditEntry",
+    "Catalogue",
+    "Check",
+    "Contended",
+    "CreatedAt",
+    "Cursors",
+    "Database",
+    "DatabaseFault",
+    "Default",
+    "Entity",
+    "EventEntry",
+    "Generated",
+    "Index",
+    "Isolation",
+    "Key",
+    "Numeric",
+    "OwnKey",
+    "Owner",
+    "Page",
+    "PageQuery",
+    "Reader",
+    "References",
+    "Repository",
+    "Sql",
+    "Text",
+    "Unique",
+    "Unit",
+    "UnitFailed",
+    "Version",
+    "and_",
+    "any_",
+    "change",
+    "delete",
+    "desc",
+    "exists",
+    "func",
+    "insert",
+    "many",
+    "not_",
+    "one",
+    "or_",
+    "page",
+    "param",
+    "retrying",
+    "select",
+    "update",
+]

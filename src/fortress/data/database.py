@@ -1,0 +1,179 @@
+"""The database: where readers and units come from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Self
+
+import asyncpg
+
+from fortress.clock import Clock, Ids
+from fortress.data.connections import Connect, Connection, Connections, PoolObserver, ReadConnections, Traffic, Unobserved
+from fortress.data.cursor import Cursors
+from fortress.data.journal import Journal
+from fortress.data.reader import Reader, Rows
+from fortress.data.refusals import refusal
+from fortress.data.unit import Isolation, Tools, Unit
+from fortress.errors import CannotStart
+from fortress.security.principal import Principal
+from fortress.settings import Settings
+
+OLDEST: Final = 15
+GRACE: Final = 2.0
+
+
+class Count:
+    """Round trips since it was made."""
+
+    def __init__(self, traffic: Traffic) -> None:
+        self._traffic = traffic
+        self._before = traffic.round_trips
+
+    @property
+    def round_trips(self) -> int:
+        return self._traffic.round_trips - self._before
+
+
+class Database:
+    """One PostgreSQL, read and written through kept connections.
+
+    Args:
+        url: its address; what asyncpg understands of TLS and other parameters passes through.
+        settings: the sizes of the pools and every timeout.
+        secret: signs cursors; 16 to 64 bytes, the same in every process.
+        role: what the connections act as; unset: whom they sign in as.
+        schema: where the tables are.
+
+    Attributes:
+        readers, writers: the two pools, with their gauges.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        settings: Settings,
+        *,
+        secret: bytes,
+        clock: Clock,
+        ids: Ids,
+        role: str | None = None,
+        schema: str = "public",
+        observer: PoolObserver | None = None,
+    ) -> None:
+        self._traffic = Traffic()
+        session = _session(settings, role, schema)
+        read_only = session | {"default_transaction_read_only": "on"}
+        limits = {"wait": settings.database_wait, "traffic": self._traffic, "clock": clock, "observer": observer or Unobserved()}
+        self._connect = _connecting(url, settings, read_only)
+        self.readers = ReadConnections("readers", self._connect, size=settings.database_readers, **limits)
+        self.writers = Connections("writers", _connecting(url, settings, session), size=settings.database_writers, **limits)
+        self._tools = Tools(self.readers, self.writers, Cursors(secret), Journal(clock, ids))
+
+    def __repr__(self) -> str:
+        return "Database()"
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    @property
+    def round_trips(self) -> int:
+        """Statements sent since the start, BEGIN and COMMIT included."""
+        return self._traffic.round_trips
+
+    @property
+    def prepares(self) -> int:
+        """Statements prepared since the start: the first use of each on each connection."""
+        return self._traffic.prepares
+
+    @contextmanager
+    def counting(self) -> Iterator[Count]:
+        """Count the round trips of a block; of all tasks, so that a test has the database for itself."""
+        yield Count(self._traffic)
+
+    def reader(self, principal: Principal) -> Reader:
+        """Reads on behalf of this caller."""
+        return Reader(principal, self.readers, self._tools.cursors)
+
+    def unit(self, principal: Principal, *, isolation: Isolation = Isolation.READ_COMMITTED) -> Unit:
+        """One transaction on behalf of this caller; `async with` it."""
+        return Unit(principal, self._tools, isolation)
+
+    async def run(self, sql: str, *arguments: Any) -> Rows:
+        """One writing statement in a transaction of its own; for the runtime's own tables, never for business code.
+
+        Raises:
+            Unavailable: no connection, or no answer in time.
+        """
+        try:
+            return await self.writers.once(sql, list(arguments))
+        except Exception as error:
+            raise refusal(error) from None
+
+    async def start(self) -> None:
+        """Connect once, so that a wrong address is said now.
+
+        Raises:
+            CannotStart: nobody answers, the role is refused, or the server is older than 15.
+        """
+        try:
+            connection = await self._connect()
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+            # The server's words may repeat the address, and with it a password; the kind of error does not.
+            said = type(error).__name__
+            raise CannotStart(f"the database can't be reached ({said})", hint="is FORTRESS_DATABASE_URL right?") from None
+        version = connection.get_server_version().major
+        await connection.close(timeout=GRACE)
+        if version < OLDEST:
+            raise CannotStart(f"PostgreSQL {version} is too old; {OLDEST} or newer is needed")
+
+    async def ping(self) -> None:
+        """Ask the server for nothing, to know whether it answers.
+
+        Raises:
+            Unavailable: it does not.
+        """
+        await self.readers.fetch("SELECT 1", [])
+
+    async def close(self) -> None:
+        """Close the connections: idle ones now, the others as they come back."""
+        await self.readers.close()
+        await self.writers.close()
+
+
+def _session(settings: Settings, role: str | None, schema: str) -> dict[str, str]:
+    """What every connection is set to as it opens, at no round trip."""
+    session = {
+        "application_name": "fortress",
+        "timezone": "UTC",
+        # Temporary tables last: they can't stand in for a real one.
+        "search_path": f'"{schema}", pg_temp',
+        "statement_timeout": _milliseconds(settings.statement_timeout),
+        "lock_timeout": _milliseconds(settings.lock_timeout),
+        "idle_in_transaction_session_timeout": _milliseconds(settings.idle_transaction_timeout),
+        "jit": "off",
+    }
+    return session | ({"role": role} if role else {})
+
+
+def _connecting(url: str, settings: Settings, session: dict[str, str]) -> Connect:
+    async def connect() -> Connection:
+        connection: Connection = await asyncpg.connect(
+            url,
+            timeout=settings.database_wait,
+            # The server stops a statement first; this is for a server that does not answer any more.
+            command_timeout=settings.statement_timeout + GRACE,
+            statement_cache_size=0,
+            server_settings=session,
+        )
+        return connection
+
+    return connect
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))

@@ -1,0 +1,129 @@
+"""The two logs that every unit of work can write to: what was done by whom, and what has happened."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Final, cast
+from uuid import UUID
+
+import msgspec
+
+from fortress import context
+from fortress.clock import Clock, Ids
+from fortress.data.columns import Default, Generated, Key, Sql
+from fortress.data.entity import Entity, Index, desc
+from fortress.errors import TooLarge
+from fortress.events.fact import Fact, encoded
+from fortress.security.principal import Principal
+
+AUDIT_DETAIL: Final = 4096
+FACT_PAYLOAD: Final = 16_384
+
+Transaction = Annotated[Generated[int], Sql("xid8"), Default("pg_current_xact_id()")]
+
+
+class AuditEntry(Entity, frozen=True):
+    """Somebody did something. Append-only: the application's role may neither change nor delete it.
+
+    Attributes:
+        tx: the transaction; with `seq` it gives the order in which entries are sealed.
+        target: what it was done to, as text.
+    """
+
+    __tablename__ = "audit_log"
+    __partition_by__ = "at"
+    __indexes__ = (
+        Index("idx_audit_log_tx", "tx", "seq"),
+        Index("idx_audit_log_actor", "actor_id", desc("at")),
+        Index("idx_audit_log_target", "target", desc("at")),
+    )
+
+    id: Key
+    at: datetime
+    actor_id: UUID
+    actor_kind: str
+    session: UUID | None
+    action: str
+    target: str | None
+    address: str | None
+    request_id: str | None
+    detail: dict[str, Any]
+    tx: Transaction = 0
+    seq: Generated[int] = 0
+
+
+class EventEntry(Entity, frozen=True):
+    """A fact in the log.
+
+    Attributes:
+        tx: the transaction; readers take only what is below every running one.
+        seq: the order within a transaction.
+        aggregate: what it happened to.
+    """
+
+    __tablename__ = "events"
+    __partition_by__ = "at"
+    __indexes__ = (Index("idx_events_tx", "tx", "seq"), Index("idx_events_aggregate", "aggregate", "seq"))
+
+    id: Key
+    at: datetime
+    name: str
+    version: int
+    aggregate: UUID
+    actor_id: UUID
+    request_id: str | None
+    payload: dict[str, Any]
+    tx: Transaction = 0
+    seq: Generated[int] = 0
+
+
+class Journal:
+    """Makes the rows of both logs, with the request and the caller that they belong to."""
+
+    def __init__(self, clock: Clock, ids: Ids) -> None:
+        self._clock = clock
+        self._ids = ids
+
+    def audited(self, actor: Principal, action: str, target: object, detail: dict[str, Any]) -> AuditEntry:
+        """The audit row of an action.
+
+        Raises:
+            TooLarge: the detail has more than 4 KiB as JSON.
+        """
+        if len(msgspec.json.encode(detail)) > AUDIT_DETAIL:
+            raise TooLarge("There is more to this action than can be recorded")
+        here = context.current.get()
+        return AuditEntry(
+            id=self._ids.new(),
+            at=self._clock.now(),
+            actor_id=actor.id,
+            actor_kind=actor.method.value,
+            session=actor.session,
+            action=action,
+            target=None if target is None else str(target),
+            address=here.address if here else None,
+            request_id=here.request_id if here else None,
+            detail=detail,
+        )
+
+    def happened(self, actor: Principal, fact: Fact) -> EventEntry:
+        """The row of a fact.
+
+        Raises:
+            TooLarge: the fact has more than 16 KiB as JSON.
+            msgspec.ValidationError: a field does not hold what it says.
+        """
+        payload = encoded(fact)
+        if len(payload) > FACT_PAYLOAD:
+            raise TooLarge("There is more to this fact than can be recorded")
+        return EventEntry(
+            id=self._ids.new(),
+            at=self._clock.now(),
+            name=type(fact).__name__,
+            version=type(fact).version,
+            aggregate=fact.aggregate,
+            actor_id=actor.id,
+            request_id=context.request_id(),
+            # Encoded once: the column takes it as it is.
+            payload=cast(Any, msgspec.Raw(payload)),
+        )

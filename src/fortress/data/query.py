@@ -1,0 +1,336 @@
+"""Queries: declared in a repository, compiled once, called with a reader or a unit.
+
+    by_id = one(select(Order).where(Order.c.id == param("id")))
+    paid = many(select(Order).where(Order.c.status == OrderStatus.PAID), limit=500)
+    recent = page(select(Order), newest_first=Order.c.created_at)
+    ship = change(update(Order).where(...).values(...).returning(*Order.c))
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import Insert as Insertion
+from sqlalchemy.dialects.postgresql import insert as _insert
+from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
+
+from fortress.data.columns import sql_type
+from fortress.data.compile import OWNER, Compiled, parameter, scoped
+from fortress.data.entity import Entity, Shape, entity_of, shape_of
+from fortress.data.pages import Page, PageQuery
+from fortress.data.reader import Reader, Rows
+from fortress.data.rows import Load, loader
+from fortress.errors import CannotStart, NotFound
+from fortress.security.permissions import Reach
+
+if TYPE_CHECKING:
+    from fortress.data.unit import Unit
+
+T = TypeVar("T")
+E = TypeVar("E", bound=Entity)
+
+MOST: Final = 1000
+
+Changing = sa.Update | sa.Delete | sa.Insert
+Returning = ReturningInsert[*tuple[Any, ...]] | ReturningUpdate[*tuple[Any, ...]] | ReturningDelete[*tuple[Any, ...]]
+Anything = sa.Select[*tuple[Any, ...]]
+
+
+def param(name: str, kind: Any = None) -> Any:
+    """A value given by this name at each call.
+
+    Args:
+        kind: its Python type, where no column beside it tells: `column == any_(param("ids", list[UUID]))`.
+    """
+    return parameter(name, None if kind is None else sql_type(kind))
+
+
+@overload
+def select(entity: type[E], /) -> sa.Select[E]: ...
+@overload
+def select(*columns: Any) -> Anything: ...
+def select(*columns: Any) -> Any:
+    """SELECT an entity's columns, or these columns."""
+    return sa.select(*(one.table if isinstance(one, type) and issubclass(one, Entity) else one for one in columns))
+
+
+def insert(entity: type[Entity]) -> Insertion:
+    """INSERT into an entity's table, with PostgreSQL's ON CONFLICT. For plain rows `repository.add` is shorter."""
+    return _insert(entity.table)
+
+
+def update(entity: type[Entity]) -> sa.Update:
+    """UPDATE of an entity's table."""
+    return sa.update(entity.table)
+
+
+def delete(entity: type[Entity]) -> sa.Delete:
+    """DELETE from an entity's table."""
+    return sa.delete(entity.table)
+
+
+class Query:
+    """A statement with a name, compiled for callers who reach everything and for those who reach their own.
+
+    Attributes:
+        name: `Repository.attribute`, in metrics and cursors.
+        statement: as declared.
+        scoped: whether it carries the caller's reach.
+    """
+
+    def __init__(self, statement: Any) -> None:
+        self.name = "query"
+        self.statement = statement
+        self._anyone: Compiled | None = None
+        self._own: Compiled | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = f"{owner.__name__}.{name}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
+
+    @property
+    def scoped(self) -> bool:
+        return self._own is not None
+
+    @property
+    def sql(self) -> str:
+        """Its text for a caller who reaches everything."""
+        return self._anyone.sql if self._anyone else ""
+
+    def prepare(self) -> None:
+        """Compile it; a repository does so when its class is made.
+
+        Raises:
+            CannotStart: its rows can't become what it says.
+        """
+        self._anyone, self._own = both(self.statement)
+
+    def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, list[Any]]:
+        """The text and values of one call. `given` may be changed."""
+        compiled = self._anyone
+        if self._own is not None and reader.principal.reach is not Reach.ANY:
+            compiled = self._own
+            given[OWNER] = reader.principal.id
+        if compiled is None:
+            raise CannotStart(f"{self.name} is not part of a repository")
+        return compiled.sql, compiled.arguments(given)
+
+
+def both(statement: Any) -> tuple[Compiled, Compiled | None]:
+    """The statement for those who reach everything, and for those who reach their own; None when that is the same."""
+    own = scoped(statement)
+    return Compiled(statement), None if own is None else Compiled(own)
+
+
+class One(Query, Generic[T]):
+    """A query for one row. See `one`."""
+
+    def __init__(self, statement: Any, into: Any) -> None:
+        super().__init__(statement)
+        self.into, found = _result(statement, into)
+        self._missing: type[NotFound] = found.missing if found else NotFound
+        self._load = loader(self.into, _names(statement))
+        if statement._limit_clause is None:  # noqa: SLF001 - SQLAlchemy has no public way to ask
+            self.statement = statement.limit(1)
+
+    async def __call__(self, reader: Reader, /, **given: Any) -> T:
+        """The row.
+
+        Raises:
+            NotFound: it is not there, or not within the caller's reach.
+        """
+        rows = await reader.rows(*self.bound(reader, given))
+        if not rows:
+            raise self._missing
+        return cast(T, self._load(rows[0]))
+
+    async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
+        """The row, or None."""
+        rows = await reader.rows(*self.bound(reader, given))
+        return self._load(rows[0]) if rows else None
+
+
+class Many(Query, Generic[T]):
+    """A query for a bounded number of rows. See `many`."""
+
+    def __init__(self, statement: Any, into: Any, limit: int) -> None:
+        super().__init__(statement)
+        self.into, _ = _result(statement, into)
+        self._load = loader(self.into, _names(statement))
+        if statement._limit_clause is None:  # noqa: SLF001 - as above
+            self.statement = statement.limit(limit)
+
+    async def __call__(self, reader: Reader, /, **given: Any) -> list[T]:
+        """The rows, as many as the query's limit allows."""
+        load = self._load
+        return [load(row) for row in await reader.rows(*self.bound(reader, given))]
+
+
+class Paged(Query, Generic[T]):
+    """A query in pages. See `page`."""
+
+    def __init__(self, statement: Any, into: Any, order: Any, *, newest_first: bool) -> None:
+        super().__init__(statement)
+        self.into, _ = _result(statement, into)
+        self._load = loader(self.into, _names(statement))
+        self._keys = _keyset(order)
+        self._cursor_type = tuple[tuple(_python(key) for key in self._keys)]  # type: ignore[misc] - known at run time only
+        self._first = Query(_ordered(statement, self._keys, newest_first=newest_first))
+        self._after = Query(_beyond(self._first.statement, self._keys, newest_first=newest_first))
+        absent = {key.name for key in self._keys} - set(_names(statement))
+        if absent:
+            raise CannotStart(f"a page sorted by {', '.join(sorted(absent))} must select it")
+
+    def prepare(self) -> None:
+        super().prepare()
+        for part in (self._first, self._after):
+            part.name = self.name
+            part.prepare()
+
+    async def __call__(self, reader: Reader, /, *, query: PageQuery, **given: Any) -> Page[T]:
+        """One page.
+
+        Raises:
+            Invalid: the cursor is not one of this list and this caller.
+        """
+        part = self._first
+        if query.cursor is not None:
+            part = self._after
+            values = reader.cursors.read(query.cursor, self.name, reader.principal, self._cursor_type)
+            given |= {f"after_{index}": value for index, value in enumerate(values)}
+        given["page_limit"] = query.limit + 1
+        rows = await reader.rows(*part.bound(reader, given))
+        load = self._load
+        items = [load(row) for row in rows[: query.limit]]
+        more = len(rows) > query.limit
+        return Page(items, self._cursor(reader, items[-1]) if more else None)
+
+    def _cursor(self, reader: Reader, last: Any) -> str:
+        return reader.cursors.write(self.name, reader.principal, tuple(getattr(last, key.name) for key in self._keys))
+
+
+class Change(Query, Generic[T]):
+    """A statement that writes; only a unit of work runs it. See `change`."""
+
+    def __init__(self, statement: Any, into: Any) -> None:
+        super().__init__(statement)
+        target = entity_of(statement.table)
+        self.shapes: tuple[Shape, ...] = (shape_of(target),) if target else ()
+        self.returns = bool(statement.returning_column_descriptions)
+        self._load: Load | None = None
+        if self.returns:
+            self.into, _ = _result(statement, into)
+            self._load = loader(self.into, _names(statement))
+        else:
+            # Counted by the rows it returns, which the driver gives at no further cost.
+            self.statement = statement.returning(sa.literal_column("1"))
+
+    async def __call__(self, unit: Unit, /, **given: Any) -> T:
+        """What it returned, or the number of rows it changed."""
+        rows: Rows = await unit.change(*self.bound(unit, given), self.shapes)
+        load = self._load
+        return cast(T, len(rows) if load is None else [load(row) for row in rows])
+
+
+@overload
+def one(statement: sa.Select[T]) -> One[T]: ...
+@overload
+def one(statement: Any, *, into: type[T]) -> One[T]: ...
+def one(statement: Any, *, into: Any = None) -> Any:
+    """At most one row: `await repository.by_id(reader, id=…)`, or `.maybe` for one that may be absent.
+
+    Args:
+        into: what the row becomes, when it isn't the entity: a Struct with these fields in this order, or a plain type.
+    """
+    return One(statement, into)
+
+
+@overload
+def many(statement: sa.Select[T], *, limit: int = MOST) -> Many[T]: ...
+@overload
+def many(statement: Any, *, into: type[T], limit: int = MOST) -> Many[T]: ...
+def many(statement: Any, *, into: Any = None, limit: int = MOST) -> Any:
+    """Up to `limit` rows; a statement's own LIMIT goes before it."""
+    return Many(statement, into, limit)
+
+
+@overload
+def page(statement: sa.Select[T], *, newest_first: Any) -> Paged[T]: ...
+@overload
+def page(statement: sa.Select[T], *, oldest_first: Any) -> Paged[T]: ...
+@overload
+def page(statement: Any, *, into: type[T], newest_first: Any) -> Paged[T]: ...
+@overload
+def page(statement: Any, *, into: type[T], oldest_first: Any) -> Paged[T]: ...
+def page(statement: Any, *, into: Any = None, newest_first: Any = None, oldest_first: Any = None) -> Any:
+    """Pages by keyset: sorted by one column and then the key, each page beginning where the one before ended.
+
+    Args:
+        newest_first: the column to sort by, largest first; it is never null.
+        oldest_first: the same, smallest first.
+    """
+    order = oldest_first if newest_first is None else newest_first
+    return Paged(statement, into, order, newest_first=newest_first is not None)
+
+
+@overload
+def change(statement: Any, *, into: type[T]) -> Change[list[T]]: ...
+@overload
+def change(statement: Returning) -> Change[list[Any]]: ...
+@overload
+def change(statement: Changing) -> Change[int]: ...
+def change(statement: Any, *, into: Any = None) -> Any:
+    """INSERT, UPDATE or DELETE; the rows it returns as Structs, or how many there were."""
+    return Change(statement, into)
+
+
+def _result(statement: Any, into: Any) -> tuple[Any, Shape | None]:
+    """What a row becomes, and the entity that it tells of."""
+    tables = {getattr(column, "table", None) for column in _columns(statement)}
+    source = tables.pop() if len(tables) == 1 else None
+    found = entity_of(source.element if isinstance(source, sa.Alias) else source)
+    shape = shape_of(found) if found else None
+    if into is not None:
+        return into, shape
+    if shape is None or _names(statement) != list(shape.table.c.keys()):
+        raise CannotStart("the query does not select an entity; say what its rows become by into=")
+    return shape.entity, shape
+
+
+def _columns(statement: Any) -> list[Any]:
+    if isinstance(statement, (sa.Select, sa.CompoundSelect)):
+        return list(statement.selected_columns)
+    return [part["expr"] for part in statement.returning_column_descriptions]
+
+
+def _names(statement: Any) -> list[str]:
+    return [column.name for column in _columns(statement)]
+
+
+def _keyset(order: Any) -> list[sa.Column[Any]]:
+    entity = entity_of(getattr(order, "table", None))
+    if entity is None or order.nullable:
+        raise CannotStart("a page is sorted by a column of an entity that is never null")
+    key = entity.table.c[shape_of(entity).key]
+    return [order] if order.name == key.name else [order, key]
+
+
+def _python(key: sa.Column[Any]) -> Any:
+    entity = entity_of(key.table)
+    return shape_of(entity).field(key.name).python if entity else Any
+
+
+def _ordered(statement: Any, keys: list[sa.Column[Any]], *, newest_first: bool) -> Any:
+    order = [key.desc() if newest_first else key.asc() for key in keys]
+    return statement.order_by(*order).limit(parameter("page_limit", sa.BigInteger()))
+
+
+def _beyond(statement: Any, keys: list[sa.Column[Any]], *, newest_first: bool) -> Any:
+    last = sa.tuple_(*(parameter(f"after_{index}", key.type) for index, key in enumerate(keys)))
+    row = sa.tuple_(*keys)
+    return statement.where(row < last if newest_first else row > last)
+
+

@@ -1,0 +1,276 @@
+"""The unit of work: one action, one transaction, and everything that it writes in one commit."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from types import TracebackType
+from typing import Any, Final, Self
+
+from fortress import context
+from fortress.data.connections import Connections, Kept, ReadConnections
+from fortress.data.cursor import Cursors
+from fortress.data.entity import Entity, Shape
+from fortress.data.journal import Journal
+from fortress.data.reader import Reader, Rows
+from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
+from fortress.data.writes import Plans, Statement
+from fortress.events.fact import Fact
+from fortress.security.principal import Principal
+
+NOTICE: Final = 7999
+
+_log = logging.getLogger(__name__)
+
+
+class Isolation(StrEnum):
+    """What a transaction sees of others; the value is PostgreSQL's name."""
+
+    READ_COMMITTED = "READ COMMITTED"
+    REPEATABLE_READ = "REPEATABLE READ"
+    SERIALIZABLE = "SERIALIZABLE"
+
+
+_BEGIN: Final = {Isolation.READ_COMMITTED: "BEGIN"} | {
+    level: f"BEGIN ISOLATION LEVEL {level}" for level in (Isolation.REPEATABLE_READ, Isolation.SERIALIZABLE)
+}
+
+
+class Tools:
+    """What every unit of one database works with."""
+
+    __slots__ = ("cursors", "journal", "plans", "readers", "writers")
+
+    def __init__(self, readers: ReadConnections, writers: Connections, cursors: Cursors, journal: Journal) -> None:
+        self.readers = readers
+        self.writers = writers
+        self.cursors = cursors
+        self.journal = journal
+        self.plans = Plans()
+
+
+class Unit(Reader):
+    """One transaction on behalf of a principal. Leaving its block commits; an exception rolls everything back.
+
+    It begins with the first statement that needs it: new rows are held back and go out as one statement before the
+    next read or change or at the end, so that a unit that only adds costs a single round trip. Its statements run one
+    after another: no two tasks may use one unit at once.
+    """
+
+    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools")
+
+    def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
+        super().__init__(principal, tools.readers, tools.cursors)
+        self._tools = tools
+        self._isolation = isolation
+        self._kept: Kept | None = None
+        self._pending: list[Entity] = []
+        self._notices: list[str] = []
+        self._committed: list[Callable[[], None]] = []
+        self._failed = False
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        try:
+            if error is None:
+                await self._finish()
+        finally:
+            self._closed = True
+            await self._abandon(error)
+        if error is None:
+            self._tell()
+
+    def add(self, rows: Iterable[Entity]) -> None:
+        """Hold new rows back until the next flush."""
+        self._open()
+        self._pending.extend(rows)
+
+    def record(self, fact: Fact) -> None:
+        """Write a fact to the log, in this commit.
+
+        Raises:
+            TooLarge: it has more than 16 KiB as JSON.
+            msgspec.ValidationError: a field does not hold what it says.
+        """
+        self.add((self._tools.journal.happened(self.principal, fact),))
+
+    def audit(self, action: str, *, target: object = None, detail: dict[str, Any] | None = None) -> None:
+        """Write to the audit log who did what to what, in this commit.
+
+        The log is kept for years and read by people: give it ids, names of fields and counts, never a secret, a
+        token, a password or what a person wrote.
+
+        Args:
+            action: `domain.verb`, in the past tense.
+            target: its id.
+            detail: at most 4 KiB as JSON.
+
+        Raises:
+            TooLarge: the detail is larger.
+        """
+        self.add((self._tools.journal.audited(self.principal, action, target, detail or {}),))
+
+    def notify(self, message: str) -> None:
+        """Tell every process, on the channel `fortress`, if and when this commits. At most 7999 bytes.
+
+        Raises:
+            ValueError: the message is longer or empty.
+        """
+        self._open()
+        if not 0 < len(message.encode()) <= NOTICE:
+            raise ValueError("a notice has 1 to 7999 bytes")
+        self._notices.append(message)
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call this once the commit is known: for purely local things, such as dropping a cached value.
+
+        It is lost when the process dies in between; an effect outside is a fact's or a job's matter.
+        """
+        self._open()
+        self._committed.append(callback)
+
+    async def rows(self, sql: str, arguments: list[Any]) -> Rows:
+        """The rows of one statement within the transaction, after what was added so far."""
+        return await self.change(sql, arguments, ())
+
+    async def change(self, sql: str, arguments: list[Any], shapes: tuple[Shape, ...]) -> Rows:
+        """Run one statement within the transaction, after what was added so far.
+
+        Args:
+            shapes: the entities that it writes, whose declared refusals a breach becomes.
+        """
+        kept = await self._begun()
+        await self._flush(kept)
+        return await self._run(kept, Statement(sql, arguments, shapes))
+
+    async def flush(self) -> None:
+        """Send what was added so far, so that a breach of a rule shows here and not at the end."""
+        if self._pending or self._notices:
+            await self._flush(await self._begun())
+
+    def _open(self) -> None:
+        if self._closed:
+            raise UnitFailed("the unit of work is over")
+
+    async def _begun(self) -> Kept:
+        self._open()
+        if self._failed:
+            raise UnitFailed("a statement of this unit of work has failed; nothing more can be done in it")
+        if self._kept is None:
+            self._kept = await self._tools.writers.begin(_BEGIN[self._isolation])
+        return self._kept
+
+    async def _flush(self, kept: Kept) -> None:
+        if not (self._pending or self._notices):
+            return
+        for statement in self._taken():
+            await self._run(kept, statement)
+
+    def _taken(self) -> list[Statement]:
+        statements = self._tools.plans.flush(self._pending, self._notices)
+        self._pending, self._notices = [], []
+        return statements
+
+    async def _run(self, kept: Kept, statement: Statement) -> Rows:
+        try:
+            return await kept.run(statement.sql, statement.arguments)
+        except BaseException as error:
+            self._spoil(error)
+            raise refusal(error, statement.shapes) from None
+
+    def _spoil(self, error: BaseException) -> None:
+        """After an error the transaction can only be rolled back, and the connection is only kept if it is in order."""
+        self._failed = True
+        if self._kept is not None and is_stale_plan(error):
+            self._kept.forget_statements()
+        if self._kept is not None and not is_clean(error):
+            self._tools.writers.discard(self._kept)
+            self._kept = None
+
+    async def _finish(self) -> None:
+        if self._failed:
+            raise UnitFailed("a statement of this unit of work has failed; nothing of it was kept")
+        if self._kept is None:
+            if not (self._pending or self._notices):
+                return
+            statements = self._taken()
+            if len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED:
+                await self._commit_alone(statements[0])
+                return
+            kept = await self._begun()
+            for statement in statements:
+                await self._run(kept, statement)
+        else:
+            await self._flush(self._kept)
+        await self._commit()
+
+    async def _commit_alone(self, statement: Statement) -> None:
+        """A single statement is a transaction already."""
+        try:
+            await self._tools.writers.once(statement.sql, statement.arguments)
+        except BaseException as error:
+            if not is_clean(error):
+                _mark_committed()
+            raise refusal(error, statement.shapes) from None
+        _mark_committed()
+
+    async def _commit(self) -> None:
+        kept = self._kept
+        if kept is None:
+            raise UnitFailed("the unit of work lost its connection; nothing of it was kept")
+        try:
+            tag = await kept.command("COMMIT")
+        except BaseException as error:
+            if not is_clean(error):
+                # Nobody knows whether it was committed, so nobody may do it a second time.
+                _mark_committed()
+                self._spoil(error)
+            else:
+                self._release()
+            raise refusal(error) from None
+        self._release()
+        if tag != "COMMIT":
+            raise UnitFailed("the database rolled the unit of work back")
+        _mark_committed()
+
+    def _release(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            self._tools.writers.release(kept)
+
+    async def _abandon(self, error: BaseException | None) -> None:
+        """Undo what was begun and not committed."""
+        kept = self._kept
+        if kept is None:
+            return
+        if isinstance(error, (asyncio.CancelledError, GeneratorExit)):
+            self._kept = None
+            self._tools.writers.discard(kept)
+            return
+        try:
+            await kept.command("ROLLBACK")
+        except BaseException as problem:
+            self._kept = None
+            self._tools.writers.discard(kept)
+            if not is_lost(problem):
+                raise
+        else:
+            self._release()
+
+    def _tell(self) -> None:
+        for callback in self._committed:
+            try:
+                callback()
+            except Exception:
+                _log.exception("a callback after the commit failed")
+
+
+def _mark_committed() -> None:
+    here = context.current.get()
+    if here is not None:
+        here.committed = True
