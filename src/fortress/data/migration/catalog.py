@@ -10,6 +10,7 @@ from typing import Final
 
 from sqlalchemy import Connection, MetaData, Table, text
 
+from fortress.data.entity import NAMES
 from fortress.data.migration.schema import LOG_TABLE, VERSION_TABLE
 
 _SCRATCH: Final = "fortress_models"
@@ -46,13 +47,16 @@ def read_catalog(connection: Connection, schema: str = "public") -> set[Line]:
 
 def declared_catalog(connection: Connection, tables: Sequence[Table]) -> set[Line]:
     """What the database would hold if it were made from the models; made and undone in one transaction."""
-    metadata = MetaData()
+    metadata = MetaData(naming_convention=dict(NAMES))
     for table in tables:
         table.to_metadata(metadata)
     with connection.begin_nested() as scratch:
         connection.execute(text(f"CREATE SCHEMA {_SCRATCH}"))
         connection.execute(text(f"SET LOCAL search_path TO {_SCRATCH}"))
         metadata.create_all(connection, checkfirst=False)
+        for table in tables:
+            if table.info.get("unlogged"):
+                connection.execute(text(f'ALTER TABLE "{table.name}" SET UNLOGGED'))
         lines = read_catalog(connection, _SCRATCH)
         scratch.rollback()
     return lines

@@ -16,8 +16,8 @@ import asyncpg
 from fortress.data.migration.catalog import Line, declared_catalog, read_catalog
 from fortress.data.migration.lint import lint
 from fortress.data.migration.names import Branch, Revision
-from fortress.data.migration.session import Patience, Session, migrator_session, owner_connection
-from fortress.data.migration.steps import MigrationFailed, Steps, quiet
+from fortress.data.migration.session import MigrationFailed, Patience, Session, migrator_session, owner_connection, quiet
+from fortress.data.migration.steps import Steps
 from fortress.errors import BrokenRule, CannotStart
 
 _EQUAL: Final = "DATA004"

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Index, MetaData, Table
 from sqlalchemy.schema import CreateIndex
 
 from fortress.data.columns import SqlType
+from fortress.data.entity import NAMES
 from fortress.data.migration.migrator import Migrations, current_versions
 from fortress.data.migration.names import Branch, Phase, Revision
 from fortress.data.migration.session import migrator_session
@@ -87,7 +88,7 @@ async def draft_migration(migrations: Migrations, branch: str, words: str, phase
 
 
 def _compare(connection: Connection, tables: Sequence[Table]) -> Draft:
-    metadata = MetaData()
+    metadata = MetaData(naming_convention=dict(NAMES))
     for table in tables:
         table.to_metadata(metadata)
     context = MigrationContext.configure(connection, opts={"include_object": _of_the_models, "autogenerate_plugins": _PLUGINS})

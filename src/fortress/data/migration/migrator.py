@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 import asyncpg
 import msgspec
 
-from fortress.data.migration.names import Branch, Phase, Revision, read_name
+from fortress.data.migration.names import HEAD, Branch, Phase, Revision, read_name
 from fortress.data.migration.schema import LOG_TABLE, VERSION_TABLE, newer_release
-from fortress.data.migration.session import Patience, migrator_session, owner_connection
-from fortress.data.migration.steps import Say, Steps, quiet
-from fortress.data.partitions import Partitions
-from fortress.data.roles import AppRole
+from fortress.data.migration.session import Patience, Say, migrator_session, owner_connection, quiet
 from fortress.errors import CannotStart
 
-HEAD = "head"
+if TYPE_CHECKING:
+    from fortress.data.partitions import Partitions
+    from fortress.data.roles import AppRole
 
 
 class BranchStatus(msgspec.Struct, frozen=True):
@@ -74,6 +74,8 @@ class Migrations:
             CannotStart: the database is of a newer release, or the phase can't be run now.
             MigrationFailed: one of them failed; those before it stay applied.
         """
+        from fortress.data.migration.steps import Steps
+
         steps = Steps(self.branches, self.patience)
         async with migrator_session(self.owner_url, self.patience) as session:
             await steps.prepare(session)
@@ -93,6 +95,8 @@ class Migrations:
             CannotStart: there is no such branch, it has fewer, or the database is of a newer release.
             MigrationFailed: one of them failed.
         """
+        from fortress.data.migration.steps import Steps
+
         runner = Steps(self.branches, self.patience)
         async with migrator_session(self.owner_url, self.patience) as session:
             await runner.prepare(session)

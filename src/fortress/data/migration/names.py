@@ -19,6 +19,8 @@ from fortress.errors import CannotStart
 if TYPE_CHECKING:
     from sqlalchemy import Table
 
+HEAD: Final = "head"
+RUNTIME: Final = "fortress"
 _NAME: Final = re.compile(r"(?P<branch>[a-z][a-z0-9_]*?)_(?P<serial>\d{4})_(?P<phase>pre|post)_(?P<words>[a-z0-9]+(?:_[a-z0-9]+)*)")
 
 
@@ -83,3 +85,14 @@ class Branch:
                 hint=f"{self.name}_<serial>_<pre|post>_<words>.py, for instance {self.name}_0001_pre_create.py",
             )
         return revision
+
+
+def runtime_branch(tables: Sequence[Table]) -> Branch:
+    """Fortress' own branch, which every project has and which is applied first.
+
+    Args:
+        tables: the audit log and the log of facts; the limiter's buckets are added here.
+    """
+    from fortress.data.migration.buckets import limit_buckets
+
+    return Branch(RUNTIME, Path(__file__).parent.parent / "versions", (*tables, limit_buckets()))

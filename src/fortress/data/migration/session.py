@@ -4,23 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import asyncpg
 import msgspec
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
-from sqlalchemy.pool import NullPool
 
 from fortress.errors import CannotStart
+
+if TYPE_CHECKING:
+    # Only who migrates loads them; every server loads this module.
+    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
+Say = Callable[[str], None]
 
 _LOCK_KEY: Final = 0x666F727472657373
 _CONNECT_SECONDS: Final = 10.0
 LOCK_NOT_AVAILABLE: Final = "55P03"
 DEADLOCK: Final = "40P01"
 BUSY: Final = frozenset({LOCK_NOT_AVAILABLE, DEADLOCK})
+
+
+def quiet(line: str) -> None:
+    """Says nothing."""
+
+
+class MigrationFailed(CannotStart):
+    """A migration could not be run; what it did is rolled back."""
 
 
 class Patience(msgspec.Struct, frozen=True):
@@ -75,6 +87,8 @@ async def migrator_session(owner_url: str, patience: Patience) -> AsyncIterator[
     Raises:
         CannotStart: the database can't be reached, or another migrator did not finish in time.
     """
+    from sqlalchemy.ext.asyncio import create_async_engine
+    from sqlalchemy.pool import NullPool
 
     async def connect() -> asyncpg.Connection:
         return await _connect(owner_url, patience)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,10 +18,8 @@ from sqlalchemy.exc import DBAPIError
 
 from fortress.data.migration.names import Branch, Revision
 from fortress.data.migration.schema import LOG_TABLE, VERSION_TABLE
-from fortress.data.migration.session import BUSY, Patience, Session, sqlstate
+from fortress.data.migration.session import BUSY, MigrationFailed, Patience, Say, Session, sqlstate
 from fortress.errors import CannotStart
-
-Say = Callable[[str], None]
 
 # Alembic would make its table with VARCHAR(32), too short for names that say something.
 _OWN_TABLES: Final = (
@@ -30,14 +28,6 @@ _OWN_TABLES: Final = (
 )
 _REMEMBER: Final = text("INSERT INTO migration_log (revision) VALUES (:revision) ON CONFLICT DO NOTHING")
 _FORGET: Final = text("DELETE FROM migration_log WHERE revision = :revision")
-
-
-def quiet(line: str) -> None:
-    """Says nothing."""
-
-
-class MigrationFailed(CannotStart):
-    """A migration could not be run; what it did is rolled back."""
 
 
 class Steps:
