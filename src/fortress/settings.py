@@ -78,6 +78,7 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset: PostgreSQL does its work")
     limit_store: Literal["auto", "postgres", "redis", "memory"] = Field("auto", description="where limits are counted")
     limit_store_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that the limit store may take")
+    app: str | None = Field(None, description="the project's app, as module:name")
     broker_url: SecretStr | None = Field(None, description="NATS, Kafka or Redis Streams for facts; unset: none")
     mail_url: SecretStr | None = Field(None, description="smtp(s)://user:password@host:port; unset: a local outbox")
     mail_from: str = Field("fortress@localhost", description="sender of the mails")

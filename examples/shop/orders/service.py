@@ -47,6 +47,7 @@ class OrderService:
 
         Args:
             wanted: how many of each SKU.
+            buyer: whose order it becomes.
 
         Raises:
             OutOfStock: a product has fewer units left than wanted.

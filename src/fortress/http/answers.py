@@ -50,7 +50,7 @@ def render_json(value: Any, status: int = 200, headers: Sequence[Header] = ()) -
     return Answer(status, _encode(value), (JSON_TYPE, *headers))
 
 
-def render_ok(value: Any, request: Request) -> Answer:
+def render_ok(value: Any, _request: Request) -> Answer:
     return Answer(200, _encode(value), (JSON_TYPE,))
 
 
@@ -59,14 +59,14 @@ def render_created(value: Created[Any], request: Request) -> Answer:
     return Answer(201, _encode(value.value), (JSON_TYPE, (b"location", location)))
 
 
-def render_accepted(value: Accepted[Any], request: Request) -> Answer:
+def render_accepted(value: Accepted[Any], _request: Request) -> Answer:
     return Answer(202, _encode(value.value), (JSON_TYPE,))
 
 
-def render_nothing(value: None, request: Request) -> Answer:
+def render_nothing(_value: None, _request: Request) -> Answer:
     return Answer(204)
 
 
-def render_answer(value: Answer, request: Request) -> Answer:
+def render_answer(value: Answer, _request: Request) -> Answer:
     value.replaces = True
     return value

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
+from fortress.context import current
 from fortress.data.pages import Page, PageQuery
+from fortress.data.retry import retrying
 from fortress.errors import CannotStart
 from fortress.http import answers
 from fortress.http.answers import Answer
@@ -20,7 +22,7 @@ from fortress.http.inputs import read_json, read_query, refuse_query
 from fortress.http.pages import read_page_query, render_page
 from fortress.http.request import Request
 from fortress.http.router import parameters_of
-from fortress.http.routes import Route
+from fortress.http.routes import Handler, Route
 from fortress.security.principal import Principal
 
 Provide = Callable[[type[Any]], Any]
@@ -75,7 +77,8 @@ def read_signature(route: Route) -> Signature:
 def bind(route: Route, provide: Provide) -> Call:
     """The coroutine function that answers a request by calling the route's handler."""
     signature = read_signature(route)
-    handler, render = route.handler, renderer(signature.returns)
+    handler = route.handler if route.verb == "GET" else _again_when_contended(route.handler)
+    render = renderer(signature.returns)
     fixed = {name: provide(kind) for name, kind in signature.services.items()}
     arguments = _arguments(signature, fixed)
 
@@ -83,6 +86,15 @@ def bind(route: Route, provide: Provide) -> Call:
         return render(await handler(**await arguments(request)), request)
 
     return call
+
+
+def _again_when_contended(handler: Handler) -> Handler:
+    """What writes runs again when another transaction was in its way; its input is already read."""
+
+    async def run(**given: Any) -> Any:
+        return await retrying(lambda: handler(**given), current.get())
+
+    return run
 
 
 def _arguments(signature: Signature, fixed: dict[str, Any]) -> Callable[[Request], Awaitable[dict[str, Any]]]:

@@ -1,4 +1,4 @@
-"""What must be true of the routes before anything is served (rules API001–API003)."""
+"""What must be true of the routes before anything is served (rules API001, API002 and API003)."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from fortress.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge
 from fortress.http.addresses import TrustedProxies
 from fortress.http.answers import Answer
 from fortress.http.endpoint import Endpoint
-from fortress.http.gate import CLIENT_CLOSED, Gate
+from fortress.http.gate import Gate
 from fortress.http.inflight import InFlight
 from fortress.http.request import Receive, Request, Scope, Send
 from fortress.http.table import RouteTable
@@ -91,8 +91,7 @@ class Edge:
         request.max_body = endpoint.max_body
         with self._inflight:
             answer = await self._gate.answer(request, endpoint)
-            if answer.status != CLIENT_CLOSED:
-                await _send(answer, request.method, send)
+            await _send(answer, request.method, send)
 
     def _route(self, request: Request) -> Endpoint:
         endpoint, request.values = self._table.find(request.method, request.path)

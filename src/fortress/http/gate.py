@@ -18,13 +18,13 @@ from fortress.http.headers import replacing
 from fortress.http.identify import Identify, NoCredentials
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Fault, Incident
-from fortress.http.request import ClientGone, Request
+from fortress.http.request import Request
 from fortress.limits.limiter import Limiter, Verdict, limit_key
 from fortress.security.permissions import Reach
 from fortress.security.principal import Principal
 
 CLOSE: Final[Header] = (b"connection", b"close")
-CLIENT_CLOSED: Final = 499
+MAX_METHOD: Final = 16
 
 
 class Report(Protocol):
@@ -75,7 +75,7 @@ class Gate:
         self._draining = draining
 
     async def answer(self, request: Request, endpoint: Endpoint) -> Answer:
-        """The answer to a request; never raises but for a client that is gone."""
+        """The answer to a request; refusals and faults are answers too."""
         started = perf_counter()
         current.set(request.context)
         verdict: Verdict | None = None
@@ -90,8 +90,6 @@ class Gate:
             answer = await endpoint.call(request)
         except Refusal as error:
             answer = self._refuse(error, request)
-        except ClientGone:
-            answer = Answer(CLIENT_CLOSED)
         except CancelledError:
             if not self._inflight.overdue():
                 raise
@@ -141,7 +139,7 @@ class Gate:
         self._report.request({
             "event": "request",
             "request_id": context.request_id,
-            "method": request.method,
+            "method": request.method[:MAX_METHOD],
             "route": endpoint.template,
             "status": answer.status,
             "ms": round(seconds * 1000, 2),

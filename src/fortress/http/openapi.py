@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -34,6 +35,7 @@ from fortress.http.router import parameters_of
 from fortress.http.routes import Route
 from fortress.security.permissions import Public
 
+_TYPED_PARAMETER: Final = re.compile(r"\{(\w+):\w+\}")
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "uuid": {"type": "string", "format": "uuid"},
@@ -83,7 +85,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str,
 
 
 def _plain(path: str) -> str:
-    return "/".join("{" + segment.strip("{}").partition(":")[0] + "}" if segment.startswith("{") else segment for segment in path.split("/"))
+    return _TYPED_PARAMETER.sub(r"{\1}", path)
 
 
 def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:

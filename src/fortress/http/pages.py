@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlencode
 
+from pydantic import Field
+
 from fortress.data.pages import Page, PageQuery
 from fortress.http.answers import Answer, render_json
 from fortress.http.inputs import Input, read_query
 from fortress.http.request import Request
-from pydantic import Field
 
 
 class PageInput(Input):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from typing import Any, Final
 
 from fortress.context import RequestContext
 from fortress.errors import BadRequest, Refusal, RequestTimeout, TooLarge
@@ -16,7 +16,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 
-class ClientGone(Exception):  # noqa: N818 - an event, not an error
+class ClientGone(Exception):
     """The client hung up before its body had arrived; there is nobody to answer."""
 
 
@@ -31,7 +31,20 @@ class Request:
         refused: what the edge found wrong with it, to be answered through the gate.
     """
 
-    __slots__ = ("body_timeout", "context", "head", "max_body", "method", "path", "prefix", "principal", "query", "receive", "refused", "values")
+    __slots__ = (
+        "body_timeout",
+        "context",
+        "head",
+        "max_body",
+        "method",
+        "path",
+        "prefix",
+        "principal",
+        "query",
+        "receive",
+        "refused",
+        "values",
+    )
 
     def __init__(self, scope: Scope, head: dict[bytes, bytes], receive: Receive, context: RequestContext) -> None:
         self.method: str = scope["method"]
@@ -53,6 +66,7 @@ class Request:
         Raises:
             TooLarge: it is longer than this route takes.
             RequestTimeout: it did not arrive in time.
+        BadRequest: it broke off.
         """
         declared = self.head.get(b"content-length")
         if declared is not None and int(declared) > self.max_body:
@@ -61,30 +75,18 @@ class Request:
             async with asyncio.timeout(self.body_timeout):
                 return await self._collect()
         except TimeoutError:
-            raise RequestTimeout(headers={"connection": "close"}) from None
+            raise RequestTimeout(headers=_CLOSE) from None
 
     async def _collect(self) -> bytes:
-        message = await self._next()
-        if not message.get("more_body"):
-            return self._within_bound(message.get("body", b""))
-        parts = bytearray(message.get("body", b""))
-        while message.get("more_body"):
-            message = await self._next()
-            parts += message.get("body", b"")
-            self._within_bound(parts)
-        return bytes(parts)
-
-    async def _next(self) -> Message:
-        try:
+        parts = bytearray()
+        more = True
+        while more:
             message = await self.receive()
-        except (OSError, RuntimeError):
-            # The server reports broken framing (a bad chunk) as its own error; the fault is the client's.
-            raise BadRequest("The body's framing is broken.", headers={"connection": "close"}) from None
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        return message
-
-    def _within_bound(self, body: Any) -> Any:
-        if len(body) > self.max_body:
-            raise TooLarge(f"The body may have {self.max_body} bytes.", headers={"connection": "close"})
-        return body
+            if message["type"] == "http.disconnect":
+                # The server says the same of a client that hung up and of a broken chunk; the latter still waits for an answer.
+                raise BadRequest("The body ended before it was whole.", headers=_CLOSE)
+            parts += message.get("body", b"")
+            if len(parts) > self.max_body:
+                raise TooLarge(f"The body may have {self.max_body} bytes.", headers=_CLOSE)
+            more = message.get("more_body", False)
+        return bytes(parts)

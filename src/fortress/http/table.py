@@ -125,18 +125,18 @@ class RouteTable:
 def _refusing(refusal: Refusal) -> Call:
     kind, headers = type(refusal), refusal.headers
 
-    async def call(request: Request) -> Answer:
+    async def call(_request: Request) -> Answer:
         raise kind(headers=headers)
 
     return call
 
 
 def _allowing(allowed: str) -> Call:
-    async def call(request: Request) -> Answer:
+    async def call(_request: Request) -> Answer:
         return Answer(204, headers=((b"allow", allowed.encode()),))
 
     return call
 
 
-async def _nothing(request: Request) -> Answer:
+async def _nothing(_request: Request) -> Answer:
     raise NotFound

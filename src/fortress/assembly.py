@@ -1,0 +1,96 @@
+"""What a project's domains add up to, worked out without touching anything outside: roles, permissions, routes, doors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Table
+
+from fortress.data.journal import AuditEntry, EventEntry
+from fortress.data.migration import Branch
+from fortress.data.migration.names import runtime_branch
+from fortress.domain import Domain
+from fortress.errors import BrokenRule, BrokenRules, CannotStart
+from fortress.http import docs, health, wellknown
+from fortress.http.checks import route_breaches
+from fortress.http.docs import document_route
+from fortress.http.routes import Route
+from fortress.limits.policy import Limit
+from fortress.security.permissions import PermissionTable
+
+SetLimit = Callable[[Route, Limit], Limit]
+
+
+class Assembly:
+    """The sum of the domains.
+
+    Args:
+        current: the newest API version.
+        set_limit: a project's own say on any route's limit.
+
+    Raises:
+        CannotStart: two domains claim the same name, table or permission.
+        BrokenRules: routes without policy and the like, all at once.
+    """
+
+    def __init__(self, domains: Sequence[Domain], *, current: int, set_limit: SetLimit | None = None) -> None:
+        _refuse_twice("domain", [domain.name for domain in domains])
+        _refuse_twice("table", [model.__tablename__ for domain in domains for model in domain.models])
+        _refuse_twice("fact", [fact.__name__ for domain in domains for fact in domain.facts])
+        self.domains = tuple(domains)
+        self.current = current
+        self.permissions = PermissionTable(
+            (permission for domain in domains for permission in domain.permissions),
+            (role for domain in domains for role in domain.roles),
+        )
+        declared = [item for domain in domains for item in domain.declared_routes()]
+        breaches: list[BrokenRule] = list(route_breaches(declared))
+        if breaches:
+            raise BrokenRules(breaches)
+        self.routes: list[Route] = [*self._own_routes(), *declared]
+        if set_limit is not None:
+            for route in self.routes:
+                route.policy["limit"] = set_limit(route, route.policy["limit"])
+
+    @property
+    def classes(self) -> list[type[Any]]:
+        """Every class that the container may make."""
+        return [service for domain in self.domains for service in domain.services]
+
+    @property
+    def doors(self) -> dict[type[Any], type[Any]]:
+        """The service behind each domain's door.
+
+        Raises:
+            CannotStart: no service of the domain has what its door promises.
+        """
+        return {domain.door: _behind(domain) for domain in self.domains if domain.door is not None}
+
+    def branches(self) -> list[Branch]:
+        """The migration branches, the runtime's own first."""
+        own = runtime_branch([AuditEntry.table, EventEntry.table])
+        return [own, *(Branch(domain.name, domain.migrations, _tables(domain)) for domain in self.domains if domain.migrations)]
+
+    def _own_routes(self) -> list[Route]:
+        documents = [document_route(version) for version in range(1, self.current + 1)]
+        return [*health.ROUTES, *docs.ROUTES, *wellknown.ROUTES, *documents]
+
+
+def _tables(domain: Domain) -> list[Table]:
+    return [model.table for model in domain.models]
+
+
+def _behind(domain: Domain) -> type[Any]:
+    promised = {name for name in vars(domain.door) if not name.startswith("_")}
+    for service in domain.services:
+        if all(callable(getattr(service, name, None)) for name in promised):
+            return service
+    raise CannotStart(f"domain {domain.name!r}: no service has all that its door promises: {', '.join(sorted(promised))}")
+
+
+def _refuse_twice(kind: str, names: list[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise CannotStart(f"{kind} {twice[0]!r} is declared by more than one domain")

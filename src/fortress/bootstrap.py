@@ -1,0 +1,183 @@
+"""The only file that knows every part: settings → parts → domains → app."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from urllib.parse import urlsplit
+
+from fortress.assembly import Assembly, SetLimit
+from fortress.clock import Clock, Ids, SystemClock, TimeOrderedIds
+from fortress.data.migration import Migrations
+from fortress.data.partitions import Partitions, partitioned
+from fortress.data.roles import AppRole
+from fortress.domain import Domain
+from fortress.errors import CannotStart
+from fortress.http.identify import Scheme
+from fortress.http.problems import ErrorShape
+from fortress.http.request import Receive, Scope, Send
+from fortress.mail import Mailer
+from fortress.runtime import Replacements, Runtime
+from fortress.security.directory import CallerDirectory
+from fortress.settings import Environment, Settings, read_settings
+
+Say = Callable[[str], None]
+_ADMIN = "admin@localhost"
+
+
+class Fortress:
+    """A whole backend: the domains it is made of, and what the project replaces.
+
+    An ASGI application. Its parts are made when a server starts it, in that server's process.
+
+    Args:
+        domains: in the order in which their migrations run.
+        title: as people see it.
+        version: the newest API version; all from 1 on are served.
+        errors: how errors look, when not as problem documents.
+        schemes: how credentials are carried, when not as bearer tokens and API keys; given each verifier.
+        limit: has the last word on any route's limit.
+        mailer, clock, ids: stand in for ours.
+
+    Raises:
+        CannotStart: two domains claim the same thing.
+        BrokenRules: at start, everything that breaks a rule at once.
+    """
+
+    def __init__(
+        self,
+        *,
+        domains: Sequence[Domain],
+        title: str = "Fortress",
+        version: int = 1,
+        errors: ErrorShape | None = None,
+        schemes: Callable[[Runtime], Sequence[Scheme]] | None = None,
+        limit: SetLimit | None = None,
+        mailer: Mailer | None = None,
+        clock: Clock | None = None,
+        ids: Ids | None = None,
+    ) -> None:
+        self.domains = tuple(domains)
+        self.title = title
+        self.version = version
+        self._limit = limit
+        self._clock = clock or SystemClock()
+        self._replaced = Replacements(
+            errors=errors, schemes=schemes, mailer=mailer, clock=self._clock, ids=ids or TimeOrderedIds(self._clock)
+        )
+        self._settings: Settings | None = None
+        self._assembly: Assembly | None = None
+        self.runtime: Runtime | None = None
+
+    def with_settings(self, settings: Settings) -> Fortress:
+        """This app, run with these settings instead of those that it would read itself."""
+        self._settings = settings
+        return self
+
+    def assemble(self) -> Assembly:
+        """What the domains add up to; made once. Raises BrokenRules."""
+        if self._assembly is None:
+            self._assembly = Assembly(self.domains, current=self.version, set_limit=self._limit)
+        return self._assembly
+
+    def check(self, settings: Settings) -> None:
+        """Everything that must hold before a server starts.
+
+        Raises:
+            CannotStart: naming it.
+        """
+        assembly = self.assemble()
+        if not any(issubclass(service, CallerDirectory) for service in assembly.classes):
+            raise CannotStart("no domain knows who the callers are", hint="Fortress(domains=[*standard, …])")
+        exposed = not (settings.tls_cert or settings.trusted_proxies or settings.host in ("127.0.0.1", "::1", "localhost"))
+        if settings.production and exposed:
+            raise CannotStart(
+                f"plain HTTP on {settings.host} would be open to all (SEC001)",
+                hint="set FORTRESS_TLS_CERT and FORTRESS_TLS_KEY, or name the proxy in FORTRESS_TRUSTED_PROXIES",
+            )
+
+    def migrations(self, settings: Settings, say: Say) -> Migrations:
+        """The migrations of every domain, on the owner's connection."""
+        owner = settings.database_owner_url or settings.database_url
+        if owner is None:
+            raise CannotStart("no database is set", hint="FORTRESS_DATABASE_URL")
+        branches = self.assemble().branches()
+        tables = [table for branch in branches for table in branch.tables]
+        return Migrations(
+            owner.get_secret_value(),
+            branches,
+            partitions=Partitions(partitioned(tables), self._clock, ahead=settings.partitions_ahead),
+            role=AppRole(_login(settings)),
+            say=say,
+        )
+
+    async def prepare(self, settings: Settings, say: Say) -> str | None:
+        """In development: schema at head, an administrator, demo data. Production does these steps itself, on purpose.
+
+        Returns:
+            The administrator's password, when one was made just now.
+        """
+        if settings.env is Environment.PRODUCTION:
+            return None
+        await self.migrations(settings, say).up()
+        runtime = self._runtime(settings)
+        await runtime.open()
+        try:
+            for domain in self.domains:
+                if domain.demo is not None:
+                    await runtime.container.bind(domain.demo)()
+            return await runtime.ensure_administrator(settings.admin_email or _ADMIN)
+        finally:
+            await runtime.close()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            if self.runtime is None:
+                await self.start()
+            assert self.runtime is not None
+            await self.runtime.edge(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def start(self) -> Runtime:
+        """Make every part and begin to work; for servers and tests."""
+        settings = self._settings or read_settings()
+        self.check(settings)
+        runtime = self._runtime(settings)
+        await runtime.start()
+        self.runtime = runtime
+        return runtime
+
+    async def stop(self) -> None:
+        """End what `start` began."""
+        if self.runtime is not None:
+            await self.runtime.stop()
+            self.runtime = None
+
+    def _runtime(self, settings: Settings) -> Runtime:
+        return Runtime(self.assemble(), settings, self._replaced, title=self.title)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                try:
+                    await self.start()
+                except CannotStart as error:
+                    await send({"type": "lifespan.startup.failed", "message": error.problem})
+                    raise
+                await send({"type": "lifespan.startup.complete"})
+            else:
+                await self.stop()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def _login(settings: Settings) -> str | None:
+    """The role of the app's URL, when it is not the owner's."""
+    app, owner = settings.database_url, settings.database_owner_url
+    if app is None or owner is None or app == owner:
+        return None
+    return urlsplit(app.get_secret_value()).username

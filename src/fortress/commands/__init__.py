@@ -1,0 +1,1 @@
+"""The command line: a shell whose groups come from the runtime and the domains."""
