@@ -43,10 +43,7 @@ class Cursors:
         return base64.urlsafe_b64encode(self._tag(query, principal, packed) + packed).rstrip(b"=").decode()
 
     def read(self, cursor: str, query: str, principal: Principal, kind: Any) -> tuple[Any, ...]:
-        """The values of a cursor that we wrote for this query and this caller.
-
-        Args:
-            kind: the tuple type of the values.
+        """The values, a tuple of type `kind`, of a cursor that we wrote for this query and this caller.
 
         Raises:
             Invalid: anybody else's, any other query's, or changed; field `?cursor`.

@@ -167,7 +167,6 @@ def _connecting(url: str, settings: Settings, session: dict[str, str]) -> Connec
             timeout=settings.database_wait,
             # The server stops a statement first; this is for a server that does not answer any more.
             command_timeout=settings.statement_timeout + GRACE,
-            statement_cache_size=0,
             server_settings=session,
         )
         return connection

@@ -1,5 +1,6 @@
 """Queries: declared in a repository, compiled once, called with a reader or a unit.
 
+class OrderRepository(Repository[Order]):
     by_id = one(select(Order).where(Order.c.id == param("id")))
     paid = many(select(Order).where(Order.c.status == OrderStatus.PAID), limit=500)
     recent = page(select(Order), newest_first=Order.c.created_at)
@@ -20,7 +21,7 @@ from fortress.data.compile import OWNER, Compiled, parameter, scoped
 from fortress.data.entity import Entity, Shape, entity_of, shape_of
 from fortress.data.pages import Page, PageQuery
 from fortress.data.reader import Reader, Rows
-from fortress.data.rows import Load, loader
+from fortress.data.rows import Loader, loader
 from fortress.errors import CannotStart, NotFound
 from fortress.security.permissions import Reach
 
@@ -40,8 +41,7 @@ Anything = sa.Select[*tuple[Any, ...]]
 def param(name: str, kind: Any = None) -> Any:
     """A value given by this name at each call.
 
-    Args:
-        kind: its Python type, where no column beside it tells: `column == any_(param("ids", list[UUID]))`.
+    `kind` is its Python type, where no column beside it tells: `column == any_(param("ids", list[UUID]))`.
     """
     return parameter(name, None if kind is None else sql_type(kind))
 
@@ -145,12 +145,12 @@ class One(Query, Generic[T]):
         rows = await reader.rows(*self.bound(reader, given))
         if not rows:
             raise self._missing
-        return cast(T, self._load(rows[0]))
+        return cast(T, self._load.one(rows[0]))
 
     async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
         """The row, or None."""
         rows = await reader.rows(*self.bound(reader, given))
-        return self._load(rows[0]) if rows else None
+        return self._load.one(rows[0]) if rows else None
 
 
 class Many(Query, Generic[T]):
@@ -165,8 +165,7 @@ class Many(Query, Generic[T]):
 
     async def __call__(self, reader: Reader, /, **given: Any) -> list[T]:
         """The rows, as many as the query's limit allows."""
-        load = self._load
-        return [load(row) for row in await reader.rows(*self.bound(reader, given))]
+        return self._load.all(await reader.rows(*self.bound(reader, given)))
 
 
 class Paged(Query, Generic[T]):
@@ -203,8 +202,7 @@ class Paged(Query, Generic[T]):
             given |= {f"after_{index}": value for index, value in enumerate(values)}
         given["page_limit"] = query.limit + 1
         rows = await reader.rows(*part.bound(reader, given))
-        load = self._load
-        items = [load(row) for row in rows[: query.limit]]
+        items = self._load.all(rows[: query.limit])
         more = len(rows) > query.limit
         return Page(items, self._cursor(reader, items[-1]) if more else None)
 
@@ -220,7 +218,7 @@ class Change(Query, Generic[T]):
         target = entity_of(statement.table)
         self.shapes: tuple[Shape, ...] = (shape_of(target),) if target else ()
         self.returns = bool(statement.returning_column_descriptions)
-        self._load: Load | None = None
+        self._load: Loader | None = None
         if self.returns:
             self.into, _ = _result(statement, into)
             self._load = loader(self.into, _names(statement))
@@ -232,7 +230,7 @@ class Change(Query, Generic[T]):
         """What it returned, or the number of rows it changed."""
         rows: Rows = await unit.change(*self.bound(unit, given), self.shapes)
         load = self._load
-        return cast(T, len(rows) if load is None else [load(row) for row in rows])
+        return cast(T, len(rows) if load is None else load.all(rows))
 
 
 @overload
@@ -242,8 +240,7 @@ def one(statement: Any, *, into: type[T]) -> One[T]: ...
 def one(statement: Any, *, into: Any = None) -> Any:
     """At most one row: `await repository.by_id(reader, id=…)`, or `.maybe` for one that may be absent.
 
-    Args:
-        into: what the row becomes, when it isn't the entity: a Struct with these fields in this order, or a plain type.
+    `into` is what the row becomes when it isn't the entity: a Struct with these fields in this order, or a plain type.
     """
     return One(statement, into)
 
@@ -266,12 +263,7 @@ def page(statement: Any, *, into: type[T], newest_first: Any) -> Paged[T]: ...
 @overload
 def page(statement: Any, *, into: type[T], oldest_first: Any) -> Paged[T]: ...
 def page(statement: Any, *, into: Any = None, newest_first: Any = None, oldest_first: Any = None) -> Any:
-    """Pages by keyset: sorted by one column and then the key, each page beginning where the one before ended.
-
-    Args:
-        newest_first: the column to sort by, largest first; it is never null.
-        oldest_first: the same, smallest first.
-    """
+    """Pages by keyset: sorted by one column that is never null and then by the key, each beginning where the last ended."""
     order = oldest_first if newest_first is None else newest_first
     return Paged(statement, into, order, newest_first=newest_first is not None)
 

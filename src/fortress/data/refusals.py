@@ -61,8 +61,7 @@ def is_clean(error: BaseException) -> bool:
 def refusal(error: BaseException, shapes: Iterable[Shape] = ()) -> BaseException:
     """The error to raise for one of the driver's; what isn't the driver's stays as it is.
 
-    Args:
-        shapes: the entities that the statement wrote, whose declared refusals are used.
+    A breach becomes what the entities that the statement wrote, `shapes`, declare for it.
     """
     if isinstance(error, _IN_THE_WAY):
         return Contended()

@@ -139,11 +139,7 @@ class Unit(Reader):
         return await self.change(sql, arguments, ())
 
     async def change(self, sql: str, arguments: list[Any], shapes: tuple[Shape, ...]) -> Rows:
-        """Run one statement within the transaction, after what was added so far.
-
-        Args:
-            shapes: the entities that it writes, whose declared refusals a breach becomes.
-        """
+        """Run one statement that writes entities of these shapes within the transaction, after what was added so far."""
         kept = await self._begun()
         await self._flush(kept)
         return await self._run(kept, Statement(sql, arguments, shapes))
