@@ -16,7 +16,7 @@ import msgspec
 from bench.machine import MEASURED_CORE
 from bench.statistics import order_of_round
 
-TARGET_SECONDS: Final = 0.25
+TARGET_SECONDS: Final = 0.12
 _PROBE: Final = 200
 _ROOT: Final = Path(__file__).parent.parent
 

@@ -52,28 +52,35 @@ class Load(msgspec.Struct, frozen=True):
     p50_ms: float
     p99_ms: float
 
+    def all_answered(self, name: str) -> Load:
+        """Itself, when every request was answered with success.
+
+        Raises:
+            LoadFailed: some were not.
+        """
+        if self.refused or self.broken or not self.requests:
+            raise LoadFailed(f"{name}: of {self.requests} requests {self.refused} were refused and {self.broken} broke")
+        return self
+
 
 def drive(url: str, requests: Sequence[HttpRequest], seconds: int) -> Load:
     """Send these requests over and over for so many seconds.
 
     Raises:
         NoWrk: it is not installed.
-        LoadFailed: some were not answered with success.
+        LoadFailed: wrk could not run.
     """
     if shutil.which("wrk") is None:
         raise NoWrk
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(request.line() for request in requests))
         file.flush()
-        load = _wrk(url, file.name, seconds)
-    if load.refused or load.broken or not load.requests:
-        raise LoadFailed(f"{url}: of {load.requests} requests {load.refused} were refused and {load.broken} broke")
-    return load
+        return _wrk(url, file.name, seconds)
 
 
 def _wrk(url: str, file: str, seconds: int) -> Load:
     command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s", "-s", str(_SCRIPT), url, "--", file]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False, preexec_fn=_pin)  # noqa: PLW1509
+    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False, preexec_fn=_pin)
     last = (done.stdout.strip().splitlines() or [""])[-1]
     try:
         return msgspec.json.decode(last, type=Load)

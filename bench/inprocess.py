@@ -27,7 +27,9 @@ class Request:
         expected: the status that it must be answered with.
     """
 
-    def __init__(self, app: App, path: str, *, headers: HeaderList = (), method: str = "GET", body: bytes = b"", expected: int = 200) -> None:
+    def __init__(
+        self, app: App, path: str, *, headers: HeaderList = (), method: str = "GET", body: bytes = b"", expected: int = 200
+    ) -> None:
         self._app = app
         self._expected = expected
         self._body = body
@@ -35,7 +37,7 @@ class Request:
         if body:
             head += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
         target, _, query = path.partition("?")
-        self._scope = {
+        self._scope: dict[str, Any] = {
             "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
@@ -68,7 +70,7 @@ class Request:
             else:
                 parts.append(message.get("body", b""))
 
-        scope = self._scope | {"headers": list(self._scope["headers"]), "state": {}}  # type: ignore[call-overload]
+        scope = self._scope | {"headers": list(self._scope["headers"]), "state": {}}
         await self._app(scope, receive, send)
         if status != self._expected:
             raise Unexpected(f"{scope['method']} {scope['path']} was answered {status}: {b''.join(parts)[:300]!r}")
@@ -93,7 +95,8 @@ async def started(app: App) -> AsyncIterator[None]:
 
 async def _complete(outgoing: asyncio.Queue[Message], task: asyncio.Future[None]) -> None:
     said = asyncio.ensure_future(outgoing.get())
-    await asyncio.wait({said, task}, return_when=asyncio.FIRST_COMPLETED, timeout=60)
+    both: set[asyncio.Future[Any]] = {said, task}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED, timeout=60)
     if not said.done() or said.result()["type"].endswith("failed"):
         said.cancel()
         raise Unexpected(f"the application did not start or stop: {said.result() if said.done() else 'no answer'}")

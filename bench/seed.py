@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 from uuid import UUID
 
 import asyncpg
@@ -20,7 +19,7 @@ SCOPES: Final = "orders:read orders:place"
 PRICE: Final = Decimal("9.90")
 STOCK: Final = 1_000_000_000
 _SEED: Final = 20_240_601
-_START: Final = datetime(2024, 6, 1, tzinfo=UTC)
+START: Final = datetime(2024, 6, 1, tzinfo=UTC)
 
 OrderRow = tuple[UUID, UUID, str, Decimal, str, datetime, int]
 
@@ -38,6 +37,10 @@ def skus() -> list[str]:
     return [f"sku-{number:04}" for number in range(PRODUCTS)]
 
 
+def product_rows() -> list[tuple[UUID, str, str, Decimal, int]]:
+    return [(key, sku, f"Product {sku}", PRICE, STOCK) for key, sku in zip(_ids(PRODUCTS, 3), skus(), strict=True)]
+
+
 def order_rows(users: list[UUID]) -> list[OrderRow]:
     """Orders spread evenly over the users, a minute apart."""
     return [_order(number, key, users[number % len(users)]) for number, key in enumerate(_ids(ORDERS, 2))]
@@ -47,12 +50,13 @@ def _order(number: int, key: UUID, user: UUID) -> OrderRow:
     quantity = number % 9 + 1
     sku = f"sku-{number % PRODUCTS:04}"
     lines = json.dumps([{"sku": sku, "name": f"Product {sku}", "quantity": quantity, "price": str(PRICE)}])
-    return key, user, "placed", PRICE * quantity, lines, _START + timedelta(minutes=number), 1
+    return key, user, "placed", PRICE * quantity, lines, START + timedelta(minutes=number), 1
 
 
 def with_database(url: str, name: str) -> str:
     """The same server, another database."""
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+    before, query = url.partition("?")[::2]
+    return f"{before.rpartition('/')[0]}/{name}{'?' + query if query else ''}"
 
 
 async def recreate(admin_url: str, name: str) -> str:
@@ -87,6 +91,5 @@ async def _fill(connection: asyncpg.Connection[asyncpg.Record]) -> None:
     users = user_ids()
     people = [(key, f"user{number}@example.com", True, SCOPES) for number, key in enumerate(users)]
     await connection.copy_records_to_table("users", records=people, columns=["id", "email", "active", "scopes"])
-    products = [(key, sku, f"Product {sku}", PRICE, STOCK) for key, sku in zip(_ids(PRODUCTS, 3), skus(), strict=True)]
-    await connection.copy_records_to_table("products", records=products)
+    await connection.copy_records_to_table("products", records=product_rows())
     await connection.copy_records_to_table("orders", records=order_rows(users))

@@ -13,14 +13,10 @@ from bench.peers.fastapi_stack.database import Session
 from bench.peers.fastapi_stack.models import User
 from bench.peers.fastapi_stack.settings import ALGORITHM, SECRET
 
-oauth2_scheme = OAuth2PasswordBearer(
-    tokenUrl="token", scopes={"orders:read": "See orders", "orders:place": "Place an order"}
-)
+oauth2_scheme = OAuth2PasswordBearer(tokenUrl="token", scopes={"orders:read": "See orders", "orders:place": "Place an order"})
 
 
-async def get_current_user(
-    security_scopes: SecurityScopes, token: Annotated[str, Depends(oauth2_scheme)], session: Session
-) -> User:
+async def get_current_user(security_scopes: SecurityScopes, token: Annotated[str, Depends(oauth2_scheme)], session: Session) -> User:
     challenge = f'Bearer scope="{security_scopes.scope_str}"' if security_scopes.scopes else "Bearer"
     unauthenticated = HTTPException(status.HTTP_401_UNAUTHORIZED, "Could not validate credentials", {"WWW-Authenticate": challenge})
     try:

@@ -1,0 +1,1 @@
+"""Each measure fills some rows of the table."""

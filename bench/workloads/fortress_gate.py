@@ -1,0 +1,47 @@
+"""Our gate, in process: a guarded constant among so many routes."""
+
+from __future__ import annotations
+
+import itertools
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+
+from bench.inprocess import Request, started
+from bench.people import API, account
+from bench.project.app import create_app
+from bench.worker import Operations
+from fortress import Fortress
+from fortress.settings import read_settings
+
+_JSON: Final = msgspec.json.encode
+_SAMPLE: Final = 30
+
+
+@asynccontextmanager
+async def guarded_constant(routes: int) -> Operations:
+    """Thirty of the routes in turn, spread over all, each with a token that the process knows already."""
+    app = create_app(routes)
+    settings = read_settings()
+    await app.prepare(settings, lambda _line: None)
+    app.with_settings(settings)
+    async with started(app):
+        token = await _token(app)
+        headers = [(b"authorization", b"Bearer " + token.encode())]
+        paths = [f"{API}/bench/constant{number}" for number in range(0, routes, routes // _SAMPLE)][:_SAMPLE]
+        turn = itertools.cycle([Request(app, path, headers=headers) for path in paths])
+
+        async def operation() -> object:
+            return await next(turn)()
+
+        yield operation
+
+
+async def _token(app: Fortress) -> str:
+    wanted = account(0)
+    await Request(app, f"{API}/users", method="POST", body=_JSON(wanted), expected=201)()
+    signed_in = {"email": wanted["email"], "password": wanted["password"]}
+    answer = await Request(app, f"{API}/auth/login", method="POST", body=_JSON(signed_in))()
+    tokens: dict[str, Any] = msgspec.json.decode(answer)
+    return str(tokens["access_token"])
