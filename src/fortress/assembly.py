@@ -11,6 +11,7 @@ from sqlalchemy import Table
 from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.migration import Branch
 from fortress.data.migration.names import runtime_branch
+from fortress.data.migration.schema import Schema
 from fortress.domain import Domain
 from fortress.errors import BrokenRule, BrokenRules, CannotStart
 from fortress.http import docs, health, wellknown
@@ -68,6 +69,25 @@ class Assembly:
         """
         return {domain.door: _behind(domain) for domain in self.domains if domain.door is not None}
 
+    def provider_of(self, port: type[Any]) -> type[Any]:
+        """The service that has everything a runtime port asks for.
+
+        Raises:
+            CannotStart: no domain has one.
+        """
+        for service in self.classes:
+            if all(callable(getattr(service, name, None)) for name in _promised(port)):
+                return service
+        raise CannotStart(f"no domain provides {port.__name__}", hint="Fortress(domains=[*standard, …])")
+
+    def schema(self) -> Schema:
+        """What this release expects of its database."""
+        return Schema(self.branches())
+
+    def tables(self) -> list[Table]:
+        """Every table, the runtime's own included."""
+        return [table for branch in self.branches() for table in branch.tables]
+
     def branches(self) -> list[Branch]:
         """The migration branches, the runtime's own first."""
         own = runtime_branch([AuditEntry.table, EventEntry.table])
@@ -83,11 +103,15 @@ def _tables(domain: Domain) -> list[Table]:
 
 
 def _behind(domain: Domain) -> type[Any]:
-    promised = {name for name in vars(domain.door) if not name.startswith("_")}
+    promised = _promised(domain.door)
     for service in domain.services:
         if all(callable(getattr(service, name, None)) for name in promised):
             return service
     raise CannotStart(f"domain {domain.name!r}: no service has all that its door promises: {', '.join(sorted(promised))}")
+
+
+def _promised(port: type[Any] | None) -> set[str]:
+    return {name for name in vars(port) if not name.startswith("_")}
 
 
 def _refuse_twice(kind: str, names: list[str]) -> None:

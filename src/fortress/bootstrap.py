@@ -19,6 +19,7 @@ from fortress.http.request import Receive, Scope, Send
 from fortress.mail import Mailer
 from fortress.runtime import Replacements, Runtime
 from fortress.security.directory import CallerDirectory
+from fortress.security.verifiers import KeyVerifier, SessionVerifier
 from fortress.settings import Environment, Settings, read_settings
 
 Say = Callable[[str], None]
@@ -51,7 +52,7 @@ class Fortress:
         title: str = "Fortress",
         version: int = 1,
         errors: ErrorShape | None = None,
-        schemes: Callable[[Runtime], Sequence[Scheme]] | None = None,
+        schemes: Callable[[SessionVerifier, KeyVerifier], Sequence[Scheme]] | None = None,
         limit: SetLimit | None = None,
         mailer: Mailer | None = None,
         clock: Clock | None = None,
@@ -87,8 +88,7 @@ class Fortress:
             CannotStart: naming it.
         """
         assembly = self.assemble()
-        if not any(issubclass(service, CallerDirectory) for service in assembly.classes):
-            raise CannotStart("no domain knows who the callers are", hint="Fortress(domains=[*standard, …])")
+        assembly.provider_of(CallerDirectory)
         exposed = not (settings.tls_cert or settings.trusted_proxies or settings.host in ("127.0.0.1", "::1", "localhost"))
         if settings.production and exposed:
             raise CannotStart(
@@ -102,11 +102,10 @@ class Fortress:
         if owner is None:
             raise CannotStart("no database is set", hint="FORTRESS_DATABASE_URL")
         branches = self.assemble().branches()
-        tables = [table for branch in branches for table in branch.tables]
         return Migrations(
             owner.get_secret_value(),
             branches,
-            partitions=Partitions(partitioned(tables), self._clock, ahead=settings.partitions_ahead),
+            partitions=Partitions(partitioned(self.assemble().tables()), self._clock, ahead=settings.partitions_ahead),
             role=AppRole(_login(settings)),
             say=say,
         )
@@ -153,7 +152,7 @@ class Fortress:
     async def stop(self) -> None:
         """End what `start` began."""
         if self.runtime is not None:
-            await self.runtime.stop()
+            await self.runtime.close()
             self.runtime = None
 
     def _runtime(self, settings: Settings) -> Runtime:

@@ -37,6 +37,10 @@ class Container:
             made = self._made[kind] = self._make(self._doors.get(kind, kind))
         return made  # type: ignore[no-any-return]  # the map's keys are the types of its values
 
+    def add(self, kind: type[T], part: T) -> None:
+        """Another ready part."""
+        self._made[kind] = part
+
     def bind(self, function: Callable[..., Awaitable[Any]]) -> Callable[[], Awaitable[Any]]:
         """`function` with every parameter filled by its type."""
         given = self._arguments(function, get_type_hints(function), function.__qualname__)

@@ -14,6 +14,7 @@ from fortress.data import Entity
 from fortress.events import Fact
 from fortress.http.routes import Route
 from fortress.security.permissions import Permission, Role
+from fortress.settings import Settings
 
 Handler = Callable[..., Awaitable[Any]]
 
@@ -23,13 +24,17 @@ class Upkeep(msgspec.Struct, frozen=True):
 
     Attributes:
         name: unique in the project; what logs call it.
-        seconds: between the end of one run and the start of the next.
+        seconds: between the end of one run and the start of the next; or what gives them from the settings.
         run: a coroutine function; its parameters are services, found by their types.
     """
 
     name: str
-    seconds: float
+    seconds: float | Callable[[Settings], float]
     run: Handler
+
+    def every(self, settings: Settings) -> float:
+        """The seconds in force."""
+        return self.seconds if isinstance(self.seconds, float | int) else self.seconds(settings)
 
 
 class Domain(msgspec.Struct, frozen=True):

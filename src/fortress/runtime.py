@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 import structlog
+from pydantic import SecretStr
 
 from fortress.assembly import Assembly
 from fortress.background import Background
@@ -19,24 +19,28 @@ from fortress.clock import Clock, Ids
 from fortress.container import Container
 from fortress.data import Database
 from fortress.data.bus import Bus
-from fortress.data.migration.schema import Schema, SchemaState
 from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import APP_ROLE, may_rewrite_audit
-from fortress.errors import CannotStart, Unavailable
+from fortress.errors import CannotStart
 from fortress.http.addresses import TrustedProxies
 from fortress.http.docs import ApiDocuments
 from fortress.http.drain import DrainState
 from fortress.http.edge import Edge, HostNames
 from fortress.http.gate import Gate
-from fortress.http.health import Check, MetricsDoor, Readiness
+from fortress.http.health import MetricsDoor, Readiness
 from fortress.http.identify import Bearer, HeaderKey, Identify, Scheme
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Problems
 from fortress.http.table import RouteTable
 from fortress.limits.limiter import Limiter
+from fortress.limits.memory import MemoryStore
+from fortress.limits.postgres import PostgresStore
+from fortress.limits.redis import open_redis
+from fortress.limits.store import LimitStore
 from fortress.mail import DirectoryMailer, Mailer, SmtpMailer
+from fortress.readiness import checks
 from fortress.security.callers import CallerCache
-from fortress.security.directory import CallerDirectory
+from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
 from fortress.security.keyfile import open_keyring
 from fortress.security.keys import KeyRing
@@ -46,10 +50,15 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.settings import Settings
+from fortress.telemetry.report import Reporter
+from fortress.telemetry.metrics import Metrics
 from fortress.upkeep import Task, Upkeeper
 
 CALLERS_REMEMBERED: Final = 20_000
 GRACE_SECONDS: Final = 5.0
+SWEEP_SECONDS: Final = 60.0
+PARTITION_SECONDS: Final = 3600.0
+CONNECT_SECONDS: Final = 5.0
 _log = structlog.get_logger("fortress")
 
 
@@ -57,7 +66,270 @@ class Replacements(msgspec.Struct, frozen=True):
     """What a project puts in the place of ours."""
 
     errors: ErrorShape | None
-    schemes: Callable[[Runtime], Sequence[Scheme]] | None
+    schemes: Callable[[SessionVerifier, KeyVerifier], Sequence[Scheme]] | None
     mailer: Mailer | None
     clock: Clock
     ids: Ids
+
+
+class Runtime:
+    """Everything that one process is made of.
+
+    Attributes:
+        container: gives services by their types; there after `open`.
+        edge: the ASGI application for requests; there after `start`.
+        drain: whether this process is being drained.
+    """
+
+    container: Container
+    edge: Edge
+
+    def __init__(self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str) -> None:
+        self.assembly = assembly
+        self.settings = settings
+        self.drain = DrainState()
+        self._title = title
+        self._replaced = replaced
+        self._clock, self._ids = replaced.clock, replaced.ids
+        self._stack = AsyncExitStack()
+
+    async def open(self) -> None:
+        """Make what services need: keys, database, hashing. Raises CannotStart."""
+        settings = self.settings
+        self.ring = open_keyring(settings, self._clock)
+        self.metrics = Metrics(settings)
+        self.callers = CallerCache(CALLERS_REMEMBERED)
+        self.hasher = PasswordHasher.from_settings(settings)
+        self._stack.callback(self.hasher.close)
+        self.background = Background()
+        self._stack.push_async_callback(self.background.finish, GRACE_SECONDS)
+        self.database = await self._stack.enter_async_context(await self._database())
+        self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
+
+    async def start(self) -> None:
+        """Open, and begin to serve. Raises CannotStart."""
+        try:
+            await self.open()
+            await self._serve()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """End what runs and close what is open, newest first."""
+        await self._stack.aclose()
+
+    async def ensure_administrator(self, email: str) -> str | None:
+        """Have somebody who may do everything; gives the password when one was made up just now."""
+        keeper = self.container.get(self.assembly.provider_of(AdministratorKeeper))
+        password = self.settings.admin_password
+        given = password.get_secret_value() if password else None
+        made: str | None = await keeper.ensure_administrator(email, given)
+        return made
+
+    async def _database(self) -> Database:
+        connection = await self._connect()
+        try:
+            role = APP_ROLE if await connection.fetchval(_MAY_BECOME, APP_ROLE) else None
+            if role:
+                await connection.execute(f'SET ROLE "{role}"')
+            if await may_rewrite_audit(connection):
+                raise CannotStart(
+                    "the role of FORTRESS_DATABASE_URL may change the audit log",
+                    hint="fortress migrate up makes the role fortress_app; the URL's role must be able to become it",
+                )
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
+        return Database(
+            _text(self.settings.database_url),
+            self.settings,
+            secret=self.ring.secret("cursor").material.reveal(),
+            clock=self._clock,
+            ids=self._ids,
+            role=role,
+            observer=self.metrics,
+        )
+
+    async def _connect(self) -> asyncpg.Connection[Any]:
+        """A connection beside the pools: for listening, for locks, for a look at the start."""
+        try:
+            return await asyncpg.connect(_text(self.settings.database_url), timeout=CONNECT_SECONDS)
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, ValueError) as error:
+            said = type(error).__name__
+            raise CannotStart(f"the database can't be reached ({said})", hint="is FORTRESS_DATABASE_URL right?") from None
+
+    def _parts(self) -> dict[type[Any], Any]:
+        settings, clock = self.settings, self._clock
+        issuer = settings.issuer or settings.origin
+        tokens = AccessTokens(self.ring, clock, issuer=issuer, audience=issuer, lifetime=timedelta(minutes=settings.access_minutes))
+        policy = PasswordPolicy(settings.password_min, [settings.site, self._title], packaged_common_passwords())
+        return {
+            Settings: settings,
+            Clock: clock,
+            Ids: self._ids,
+            Database: self.database,
+            KeyRing: self.ring,
+            PasswordHasher: self.hasher,
+            PasswordPolicy: policy,
+            AccessTokens: tokens,
+            RefreshTokens: RefreshTokens(self.ring),
+            PermissionTable: self.assembly.permissions,
+            CallerCache: self.callers,
+            Background: self.background,
+            Mailer: self._mailer(),
+            Metrics: self.metrics,
+        }
+
+    def _mailer(self) -> Mailer:
+        settings = self.settings
+        if self._replaced.mailer is not None:
+            return self._replaced.mailer
+        if settings.mail_url is None:
+            return DirectoryMailer(settings.state_dir / "mail", settings.mail_from, self._ids)
+        return SmtpMailer(settings.mail_url.get_secret_value(), settings.mail_from)
+
+    async def _serve(self) -> None:
+        bus = await self._open_bus()
+        limiter = self._limiter()
+        self._stack.push_async_callback(limiter.close)
+        documents = ApiDocuments(self._title, self.settings.origin, self.assembly.current)
+        self.container.add(ApiDocuments, documents)
+        self.container.add(Readiness, Readiness(checks(self.database, self.assembly.schema(), self.drain), self._clock))
+        self.container.add(MetricsDoor, MetricsDoor(self.metrics, _text(self.settings.metrics_token) or None))
+        table = self._table()
+        documents.describe(table.endpoints)
+        self.edge = self._edge(table, Identify(self._schemes(bus)), limiter)
+        self._keep_up()
+
+    def _table(self) -> RouteTable:
+        return RouteTable(
+            self.assembly.routes,
+            current=self.assembly.current,
+            permissions=self.assembly.permissions,
+            provide=self.container.get,
+            measure=self.metrics.route,
+            max_body=self.settings.max_body,
+        )
+
+    def _edge(self, table: RouteTable, identify: Identify, limiter: Limiter) -> Edge:
+        settings = self.settings
+        inflight = InFlight(self._clock, settings.request_timeout)
+        self._begin(inflight.watch())
+        gate = Gate(
+            identify=identify,
+            limiter=limiter,
+            shape=self._replaced.errors or Problems(),
+            report=Reporter(self.metrics),
+            clock=self._clock,
+            inflight=inflight,
+            draining=self.drain,
+        )
+        return Edge(
+            table=table,
+            gate=gate,
+            inflight=inflight,
+            hosts=HostNames(settings.allowed_hosts),
+            proxies=TrustedProxies(settings.trusted_proxies),
+            ids=self._ids,
+            max_head=settings.max_head,
+            max_body=settings.max_body,
+            body_timeout=settings.body_timeout,
+        )
+
+    async def _open_bus(self) -> Bus:
+        bus = Bus(self._connect, self._clock)
+        bus.on("revoked", lambda rest: forget(self.callers, *rest.partition(":")[::2]))
+        bus.on_lost(self.callers.clear)
+        await bus.start()
+        self._stack.push_async_callback(bus.stop)
+        return bus
+
+    def _schemes(self, bus: Bus) -> Sequence[Scheme]:
+        directory = self.container.get(self.assembly.provider_of(CallerDirectory))
+        permissions, callers = self.assembly.permissions, self.callers
+        tokens = self.container.get(AccessTokens)
+        sessions = SessionVerifier(tokens, directory, permissions, callers, bus.certain, self._clock)
+        keys = KeyVerifier(directory, permissions, callers, bus.certain, self._clock)
+        if self._replaced.schemes is not None:
+            return self._replaced.schemes(sessions, keys)
+        return (Bearer(sessions), HeaderKey(keys))
+
+    def _limiter(self) -> Limiter:
+        settings = self.settings
+        store = self._limit_store()
+        self._begin(_sweeping(store))
+        return Limiter(
+            store,
+            self._clock,
+            settings.limit_store_timeout,
+            settings.workers,
+            pepper=self.ring.secret("limits").material.reveal(),
+            observer=self.metrics,
+        )
+
+    def _limit_store(self) -> LimitStore:
+        settings = self.settings
+        kind = settings.limit_store
+        if kind == "auto":
+            kind = "redis" if settings.redis_url else "postgres"
+        if kind == "redis":
+            if settings.redis_url is None:
+                raise CannotStart("FORTRESS_LIMIT_STORE=redis needs FORTRESS_REDIS_URL")
+            return open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
+        return PostgresStore(self.database) if kind == "postgres" else MemoryStore(self._clock)
+
+    def _keep_up(self) -> None:
+        """Begin the repeated work: the domains' own, and the partitions where the owner's URL is at hand."""
+        tasks = [
+            Task(upkeep.name, upkeep.every(self.settings), self.container.bind(upkeep.run))
+            for domain in self.assembly.domains
+            for upkeep in domain.upkeep
+        ]
+        owner = self.settings.database_owner_url
+        if owner is not None:
+            tasks.append(Task("partitions", PARTITION_SECONDS, self._partition_upkeep(owner)))
+        upkeeper = Upkeeper(self._connect, tasks)
+        upkeeper.start()
+        self._stack.push_async_callback(upkeeper.stop)
+
+    def _partition_upkeep(self, owner: SecretStr) -> Callable[[], Coroutine[Any, Any, None]]:
+        partitions = Partitions(partitioned(self.assembly.tables()), self._clock, ahead=self.settings.partitions_ahead)
+
+        async def run() -> None:
+            connection = await asyncpg.connect(owner.get_secret_value(), timeout=CONNECT_SECONDS)
+            try:
+                await partitions.ensure(connection)
+                await partitions.retire(connection)
+            finally:
+                await connection.close(timeout=CONNECT_SECONDS)
+
+        return run
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run beside the requests until the end."""
+        task = asyncio.create_task(work)
+        self._stack.push_async_callback(_end, task)
+
+
+_MAY_BECOME: Final = "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1"
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def _sweeping(store: LimitStore) -> None:
+    """Forget idle limits, batch by batch; a store that is away is swept next time."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        try:
+            while await store.sweep():
+                await asyncio.sleep(0)
+        except Exception as error:
+            _log.warning("limits.sweep_failed", error=type(error).__name__)
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""

@@ -15,9 +15,7 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-
-class ClientGone(Exception):
-    """The client hung up before its body had arrived; there is nobody to answer."""
+_CLOSE: Final = {"connection": "close"}
 
 
 class Request:

@@ -44,6 +44,18 @@ class KnownKey(msgspec.Struct, frozen=True):
         return f"KnownKey({self.key})"
 
 
+class AdministratorKeeper(Protocol):
+    """Sees to it that somebody may do everything."""
+
+    async def ensure_administrator(self, email: str, password: str | None) -> str | None:
+        """Have an administrator of that address, made once.
+
+        Returns:
+            The password, when one was made up just now.
+        """
+        ...
+
+
 class CallerDirectory(Protocol):
     """Knows sessions and API keys as they are in the database now."""
 
