@@ -101,7 +101,12 @@ def spawn(folder: Path, ready: None) -> Iterator[Callable[[], subprocess.Popen[s
     def one() -> subprocess.Popen[str]:
         command = [sys.executable, "-c", USER, str(folder / "state" / "postgres"), str(folder / "own")]
         process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={"PYTHONPATH": str(SOURCE)}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={"PYTHONPATH": os.pathsep.join([str(SOURCE), *sys.path])},
         )
         spawned.append(process)
         return process
