@@ -1,0 +1,14 @@
+"""The domains that come with Fortress; a project lists them next to its own."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fortress.domain import Domain
+from fortress.domains.access.manifest import access
+from fortress.domains.audit.manifest import audit
+from fortress.domains.identity.manifest import identity
+
+standard: Final[tuple[Domain, ...]] = (access, identity, audit)
+
+__all__ = ["access", "audit", "identity", "standard"]

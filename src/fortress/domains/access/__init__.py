@@ -1,0 +1,1 @@
+"""Access: who holds which roles. The roles themselves are data, declared by the domains."""

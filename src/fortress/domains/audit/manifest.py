@@ -1,0 +1,28 @@
+"""The table of contents, and the only thing the outside imports to run us."""
+
+from __future__ import annotations
+
+from fortress.domain import Domain, Upkeep, migrations_beside
+from fortress.domains.audit import rest
+from fortress.domains.audit.contract import AuditTrail
+from fortress.domains.audit.models import AuditSeal
+from fortress.domains.audit.policy import READ
+from fortress.domains.audit.repository import LogRepository, SealRepository
+from fortress.domains.audit.service import LogService, SealingService, VerifyingService, Witness
+
+
+async def seal_the_log(sealing: SealingService) -> None:
+    """Bind what was committed since the last time into the chain."""
+    await sealing.seal()
+
+
+audit = Domain(
+    name="audit",
+    door=AuditTrail,
+    services=[VerifyingService, SealingService, LogService, Witness, LogRepository, SealRepository],
+    permissions=[READ],
+    models=[AuditSeal],
+    routes=rest,
+    migrations=migrations_beside(__name__),
+    upkeep=[Upkeep("audit.seal", lambda settings: settings.audit_seal_seconds, seal_the_log)],
+)

@@ -1,0 +1,1 @@
+"""Identity: people, how they prove who they are, their sessions and API keys."""

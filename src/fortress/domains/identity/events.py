@@ -1,0 +1,44 @@
+"""Facts, past tense, versioned. All that other domains may hear of us; nothing personal is in them."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from fortress.events import Fact
+
+
+class UserSignedUp(Fact, frozen=True):
+    """Somebody has an account from now on."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class UserDisabled(Fact, frozen=True):
+    """An account can't be used any more."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class UserEnabled(Fact, frozen=True):
+    """An account can be used again."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class PasswordChanged(Fact, frozen=True):
+    """A person has another password; their other sessions have ended."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class SessionStolen(Fact, frozen=True):
+    """A refresh token was used a second time, so somebody else had it; the session has ended."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+    session_id: UUID

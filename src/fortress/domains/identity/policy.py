@@ -1,0 +1,20 @@
+"""Who may what, as data. No code decides this anywhere else."""
+
+from fortress.domains.access.contract import EVERYBODY
+from fortress.security import SESSION_ONLY, Permission, Role
+
+ACCOUNT_READ = Permission("account:read", "See one's own account")
+ACCOUNT_PASSWORD = Permission("account:password", "Change one's own password", by=SESSION_ONLY)
+ACCOUNT_SESSIONS = Permission("account:sessions", "See and end one's own sessions", by=SESSION_ONLY)
+ACCOUNT_KEYS = Permission("account:api-keys", "Make, see and revoke one's own API keys", by=SESSION_ONLY)
+
+USERS_LIST = Permission("users:list", "List everyone")
+USERS_READ = Permission("users:read", "See an account", reach=True)
+USERS_WRITE = Permission("users:write", "Disable and enable accounts", by=SESSION_ONLY)
+
+MEMBER = Role(
+    EVERYBODY,
+    "Looks after their own account",
+    grants=[ACCOUNT_READ, ACCOUNT_PASSWORD, ACCOUNT_SESSIONS, ACCOUNT_KEYS, USERS_READ.own],
+    by_default=True,
+)

@@ -1,0 +1,10 @@
+"""The use cases of identity. One method, one action, one transaction."""
+
+from fortress.domains.identity.service.accounts import AccountService
+from fortress.domains.identity.service.directory import Directory
+from fortress.domains.identity.service.keys import KeyService
+from fortress.domains.identity.service.refreshing import RefreshService
+from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.identity.service.sessions import SessionService
+
+__all__ = ["AccountService", "Directory", "KeyService", "RefreshService", "Revocations", "SessionService"]

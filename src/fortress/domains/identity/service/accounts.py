@@ -1,0 +1,239 @@
+"""Accounts: signing up, looking up, disabling, changing the password."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from fortress.background import Background
+from fortress.clock import Clock, Ids
+from fortress.data import Database, Page, PageQuery, Unit
+from fortress.domains.access.contract import ADMINISTRATOR, Access
+from fortress.domains.identity.contract import EmailTaken, NotYourself, People, Person, UserStatus
+from fortress.domains.identity.events import PasswordChanged, UserDisabled, UserEnabled, UserSignedUp
+from fortress.domains.identity.models import EndedBy, User
+from fortress.domains.identity.repository import SessionRepository, UserRepository
+from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.addresses import comparable
+from fortress.domains.identity.service.revocations import Revocations
+from fortress.errors import CannotStart, FieldError, Invalid
+from fortress.mail import Mail, Mailer
+from fortress.security import ANONYMOUS, SYSTEM, Principal
+from fortress.security.hashing import PasswordHasher
+from fortress.security.passwords import PasswordPolicy
+from fortress.security.principal import NOBODY
+from fortress.settings import Settings
+
+_MADE_PASSWORD_BYTES: Final = 18
+
+
+class SignUpWish(msgspec.Struct, frozen=True):
+    """What somebody who signs up says of themself, already checked for its form."""
+
+    email: str
+    password: str
+    name: str | None
+
+    def __repr__(self) -> str:
+        return "SignUpWish(hidden)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return []
+
+
+class AccountService(People):
+    """People's accounts."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: UserRepository,
+        sessions: SessionRepository,
+        access: Access,
+        hasher: PasswordHasher,
+        passwords: PasswordPolicy,
+        revocations: Revocations,
+        mailer: Mailer,
+        background: Background,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._sessions = sessions
+        self._access = access
+        self._hasher = hasher
+        self._passwords = passwords
+        self._revocations = revocations
+        self._mailer = mailer
+        self._background = background
+        self._site = settings.site
+        self._clock = clock
+        self._ids = ids
+
+    async def sign_up(self, wish: SignUpWish) -> User:
+        """A new account.
+
+        Whoever signs up with an address in use gets an answer that can't be told from success, an id of nothing, after the
+        same work; the address's owner gets a mail.
+
+        Raises:
+            Invalid: the password may not be used.
+            Unavailable: too many people are signing up.
+        """
+        self._refuse_weak(wish.password, "/password", email=wish.email, name=wish.name or "")
+        owner = await self._owner(comparable(wish.email))
+        user = draft(self._ids.new(), wish, await self._hasher.hash(wish.password), self._clock)
+        if owner is None and not await self._create(user):
+            owner = await self._owner(user.email_key)
+        if owner is not None:
+            await self._remember_attempt(owner)
+        self._send(letters.welcome(user.email, self._site) if owner is None else letters.already_signed_up(owner.email, self._site))
+        return user
+
+    async def person(self, id: UUID) -> Person | None:
+        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=id)
+        return None if user is None else Person(user.id, user.email, user.name, user.status is UserStatus.ACTIVE)
+
+    async def read(self, id: UUID, caller: Principal) -> User:
+        """An account within the caller's reach, or NotFound."""
+        return await self._users.by_id(self._database.reader(caller), id=id)
+
+    async def recent(self, query: PageQuery, caller: Principal) -> Page[User]:
+        """The accounts within the caller's reach, newest first."""
+        return await self._users.recent(self._database.reader(caller), query=query)
+
+    async def roles_of(self, id: UUID) -> tuple[str, ...]:
+        """The roles that this person was given."""
+        return await self._access.assigned_to(id)
+
+    async def set_status(self, id: UUID, status: UserStatus, by: Principal) -> User:
+        """Disable or enable an account. A disabled one's sessions and keys are refused on every process within a second.
+
+        Raises:
+            NotFound: nobody of this id.
+            NotYourself: the caller would disable themself.
+            LastAdministrator: nobody would be left who can administer.
+            StaleVersion: somebody else changed the account at this moment.
+        """
+        if id == by.id and status is UserStatus.DISABLED:
+            raise NotYourself
+        async with self._database.unit(by) as unit:
+            user = await self._users.by_id(unit, id=id)
+            if user.status is status:
+                return user
+            changed = await self._users.save(unit, msgspec.structs.replace(user, status=status))
+            await (self._disabled(unit, id) if status is UserStatus.DISABLED else self._enabled(unit, id))
+            self._revocations.user(unit, id)
+        return changed
+
+    async def change_password(self, current: str, new: str, caller: Principal) -> None:
+        """Another password for the caller; every other session of theirs ends (ASVS V6.2.3, V7.4.3).
+
+        Raises:
+            Invalid: the current password is wrong, or the new one may not be used.
+        """
+        user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
+        self._refuse_weak(new, "/new_password", email=user.email, name=user.name or "")
+        verified = await self._hasher.verify(user.password_hash, current)
+        if not verified.ok:
+            raise wrong_password()
+        password_hash = await self._hasher.hash(new)
+        now = self._clock.now()
+        async with self._database.unit(caller) as unit:
+            if not await self._users.change_password(unit, id=user.id, verified=user.password_hash, password_hash=password_hash):
+                raise wrong_password()
+            await self._sessions.end_others(unit, user=user.id, kept=caller.session or NOBODY, now=now, ended_by=EndedBy.PASSWORD_CHANGE)
+            unit.record(PasswordChanged(user_id=user.id))
+            unit.audit("users.password_changed", target=user.id)
+            self._revocations.user(unit, user.id)
+        self._send(letters.password_changed(user.email, self._site))
+
+    async def ensure_administrator(self, email: str, password: str | None) -> str | None:
+        """Make the first administrator, unless there is one.
+
+        Args:
+            email: theirs.
+            password: theirs; None: one is made.
+
+        Returns:
+            The password, when one was made just now; else None.
+
+        Raises:
+            CannotStart: the address belongs to somebody who is no administrator, or the password may not be used.
+        """
+        if await self._access.has_administrator():
+            return None
+        made = None if password else secrets.token_urlsafe(_MADE_PASSWORD_BYTES)
+        chosen = password or made or ""
+        if faults := self._passwords.check(chosen, email=email):
+            raise CannotStart(f"FORTRESS_ADMIN_PASSWORD may not be used: {faults[0].message}")
+        user = draft(self._ids.new(), SignUpWish(email, chosen, None), await self._hasher.hash(chosen), self._clock)
+        if await self._create(user, ADMINISTRATOR, by=SYSTEM):
+            return made
+        if await self._access.has_administrator():
+            # Another process was quicker.
+            return None
+        raise CannotStart(f"{email} has an account, but not as an administrator", hint="set another FORTRESS_ADMIN_EMAIL")
+
+    async def _create(self, user: User, *roles: str, by: Principal = ANONYMOUS) -> bool:
+        """Whether the account is there now; False when the address was taken."""
+        try:
+            async with self._database.unit(by) as unit:
+                await self._users.add(unit, user)
+                await self._access.welcome(unit, user.id, roles)
+                unit.record(UserSignedUp(user_id=user.id))
+                unit.audit("users.signed_up", target=user.id)
+        except EmailTaken:
+            return False
+        return True
+
+    async def _owner(self, email_key: str) -> User | None:
+        return await self._users.by_email.maybe(self._database.reader(SYSTEM), email_key=email_key)
+
+    async def _remember_attempt(self, owner: User) -> None:
+        async with self._database.unit(ANONYMOUS) as unit:
+            unit.audit("users.sign_up_repeated", target=owner.id)
+
+    async def _disabled(self, unit: Unit, id: UUID) -> None:
+        await self._access.suspend(unit, id)
+        await self._sessions.end_others(unit, user=id, kept=NOBODY, now=self._clock.now(), ended_by=EndedBy.ADMINISTRATOR)
+        unit.record(UserDisabled(user_id=id))
+        unit.audit("users.disabled", target=id)
+
+    async def _enabled(self, unit: Unit, id: UUID) -> None:
+        await self._access.resume(unit, id)
+        unit.record(UserEnabled(user_id=id))
+        unit.audit("users.enabled", target=id)
+
+    def _refuse_weak(self, password: str, field: str, *, email: str, name: str) -> None:
+        faults = self._passwords.check(password, email=email, name=name, field=field)
+        if faults:
+            raise Invalid(faults)
+
+    def _send(self, mail: Mail) -> None:
+        self._background.start(self._mailer.send(mail))
+
+
+def draft(id: UUID, wish: SignUpWish, password_hash: str, clock: Clock) -> User:
+    """The account that this wish makes. Pure but for the time."""
+    return User(
+        id=id,
+        email_key=comparable(wish.email),
+        email=wish.email,
+        name=wish.name,
+        password_hash=password_hash,
+        status=UserStatus.ACTIVE,
+        created_at=clock.now(),
+        signed_in_at=None,
+        version=1,
+    )
+
+
+def wrong_password() -> Invalid:
+    """What to say of a current password that is not the current one."""
+    return Invalid([FieldError("/current_password", "This is not your password", "password.wrong")])

@@ -1,0 +1,47 @@
+"""Who stands behind a session or an API key, as the database knows it now."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from fortress.clock import Clock
+from fortress.data import Database
+from fortress.domains.access.contract import Access
+from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository
+from fortress.security import SYSTEM
+from fortress.security.directory import CallerDirectory, KnownCaller, KnownKey
+
+_SEEN_EVERY: Final = timedelta(hours=1)
+
+
+class Directory(CallerDirectory):
+    """Asked by the verifiers when a credential is not remembered; two round trips."""
+
+    def __init__(self, database: Database, sessions: SessionRepository, keys: ApiKeyRepository, access: Access, clock: Clock) -> None:
+        self._database = database
+        self._sessions = sessions
+        self._keys = keys
+        self._access = access
+        self._clock = clock
+
+    async def caller_of_session(self, session: UUID, user: UUID) -> KnownCaller | None:
+        reader = self._database.reader(SYSTEM)
+        end = await self._sessions.living.maybe(reader, id=session, user=user, now=self._clock.now())
+        if end is None:
+            return None
+        return KnownCaller(user, session, await self._access.roles_of(user), min(end.expires_at, end.idle_expires_at))
+
+    async def caller_of_key(self, key: UUID) -> KnownKey | None:
+        found = await self._keys.living.maybe(self._database.reader(SYSTEM), id=key, now=self._clock.now())
+        if found is None:
+            return None
+        roles = await self._access.roles_of(found.user_id)
+        return KnownKey(found.user_id, key, found.digest, roles, found.scopes, found.expires_at)
+
+    async def key_seen(self, key: UUID) -> None:
+        """Remember that a key was used; written at most once an hour."""
+        now = self._clock.now()
+        async with self._database.unit(SYSTEM) as unit:
+            await self._keys.seen(unit, id=key, now=now, before=now - _SEEN_EVERY)
