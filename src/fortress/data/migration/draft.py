@@ -122,7 +122,7 @@ def _split(operations: ops.UpgradeOps | ops.DowngradeOps, present: set[str]) -> 
     concurrent: list[str] = []
     for part in operations.ops:
         if isinstance(part, ops.CreateTableOp):
-            part.comment = None
+            part.comment, part.info = None, {}
         if isinstance(part, ops.ModifyTableOps) and part.table_name in present:
             indexes = [one for one in part.ops if isinstance(one, ops.CreateIndexOp | ops.DropIndexOp)]
             concurrent += [_concurrently(one) for one in indexes]
@@ -149,7 +149,13 @@ def _dialect() -> Any:
 
 def _rendered(operations: ops.UpgradeOps, context: MigrationContext) -> list[str]:
     code = render_python_code(operations, migration_context=context, render_item=_render)
-    return [line for line in code.splitlines() if not line.lstrip().startswith("#") and line.strip() != "pass"]
+    lines = [line.strip().replace(", postgresql_where=None", "") for line in code.splitlines()]
+    return [_indented(line) for line in lines if line and not line.startswith("#") and line != "pass"]
+
+
+def _indented(line: str) -> str:
+    """Alembic writes the arguments of a call under its name."""
+    return line if line.startswith(("op.", ")")) else f"    {line}"
 
 
 def _render(kind: str, item: Any, _context: Any) -> str | Literal[False]:

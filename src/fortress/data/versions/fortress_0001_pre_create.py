@@ -46,11 +46,11 @@ CREATE TABLE events (
 
 # Half-empty pages keep updates on their page, and an early vacuum keeps the table small: see fortress/limits/postgres.py.
 _LIMIT_BUCKETS = """
--- squawk-ignore prefer-bigint-over-int
 CREATE UNLOGGED TABLE limit_buckets (
     key BYTEA PRIMARY KEY,
     tat BIGINT NOT NULL,
     taken BIGINT NOT NULL,
+    -- squawk-ignore prefer-bigint-over-int
     granted INTEGER NOT NULL,
     used BIGINT NOT NULL
 ) WITH (

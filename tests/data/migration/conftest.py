@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from fortress.data import AuditEntry, EventEntry
+from fortress.data.migration import Branch, Patience, runtime_branch
+
+SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+
+_FILE = """from alembic import op
+
+from fortress.data.migration.operations import *
+
+revision = "{name}"
+down_revision = {previous!r}
+branch_labels = {labels!r}
+
+
+def upgrade():
+    {up}
+
+
+def downgrade():
+    {down}
+"""
+
+WriteMigration = Callable[..., Path]
+Connect = Callable[..., "asyncpg.Connection"]
+
+
+@pytest.fixture
+async def owner_url() -> AsyncIterator[str]:
+    """An empty database, gone after the test."""
+    name = f"migr_{secrets.token_hex(6)}"
+    server = await asyncpg.connect(SERVER)
+    await server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+    try:
+        yield urlunsplit(urlsplit(SERVER)._replace(path=f"/{name}"))
+    finally:
+        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await server.close()
+
+
+@pytest.fixture
+async def owner(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(owner_url, statement_cache_size=0)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def other(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await asyncpg.connect(owner_url, statement_cache_size=0)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+def orders(tmp_path: Path) -> Branch:
+    """A domain without tables and without migrations, yet."""
+    directory = tmp_path / "orders" / "migrations"
+    directory.mkdir(parents=True)
+    return Branch("orders", directory)
+
+
+@pytest.fixture
+def write(orders: Branch) -> WriteMigration:
+    """Add a migration to `orders`: its name without serial's predecessor, and SQL for up and down."""
+
+    def written(name: str, up: str = "SELECT 1", down: str = "SELECT 1", *, code: str | None = None) -> Path:
+        chain = sorted(path.stem for path in orders.directory.glob("*.py"))
+        previous = chain[-1] if chain else None
+        path = orders.directory / f"{name}.py"
+        labels = None if previous else ("orders",)
+        body = code or f"op.execute({up!r})"
+        path.write_text(_FILE.format(name=name, previous=previous, labels=labels, up=body, down=f"op.execute({down!r})"))
+        return path
+
+    return written
+
+
+@pytest.fixture
+def runtime() -> Branch:
+    return runtime_branch([AuditEntry.table, EventEntry.table])
+
+
+@pytest.fixture
+def hasty() -> Patience:
+    """Gives up soon, so that the tests need not wait."""
+    return Patience(lock_timeout=0.1, tries=4, first_pause=0.02, longest_pause=0.05, turn=5.0)
