@@ -19,6 +19,7 @@ from fortress.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
+    from fortress.data.migration import Migrations
 
 OF_THE_APP = "the project's app as module:name; unset: FORTRESS_APP, else the built-in domains alone"
 Target = Annotated[str | None, typer.Argument(metavar="[MODULE:APP]", help=OF_THE_APP)]
@@ -68,6 +69,13 @@ def running_database(settings: Settings) -> Iterator[Settings]:
     with EmbeddedServer(settings.state_dir / "postgres", say=say) as server:
         url = SecretStr(server.url())
         yield settings.model_copy(update={"database_url": url, "database_owner_url": url})
+
+
+@contextmanager
+def opened_migrations() -> Iterator[Migrations]:
+    """The project's migrations, over a database that answers."""
+    with project(None) as (app, settings):
+        yield app.migrations(settings, say)
 
 
 @contextmanager

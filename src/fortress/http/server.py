@@ -87,24 +87,29 @@ class _Server(MPServer):
     def __init__(self, **settings: Any) -> None:
         super().__init__("fortress", **settings)
         self._asked = 0
+        self._main = os.getpid()
 
     def signal_handler_interrupt(self, *given: Any) -> None:
         """What the main process does on SIGINT and SIGTERM; a worker that is not up yet inherits it and just goes."""
         number: int = given[0]
-        if os.getpid() != self.pid:
-            if number == signal.SIGTERM:
-                os._exit(0)
+        if os.getpid() != self._main:
+            _leave_while_starting(number)
             return
         self._asked += 1
         if self._asked == 1:
-            super().signal_handler_interrupt(*given)
+            super().signal_handler_interrupt(*given)  # type: ignore[no-untyped-call]
         else:
             self._hurry(signal.SIGUSR1 if self._asked == 2 else signal.SIGKILL)
 
     def _hurry(self, number: signal.Signals) -> None:
         for worker in self.wrks:
-            if worker.is_alive():
+            if worker.inner.is_alive():
                 os.kill(worker.inner.pid, number)
+
+
+def _leave_while_starting(number: int) -> None:
+    if number == signal.SIGTERM:
+        os._exit(0)
 
 
 def _granian_settings(settings: Settings) -> dict[str, Any]:

@@ -36,8 +36,10 @@ class WorkerSignals:
         """Take the signals over from Granian, which has its stop on SIGINT: kept aside, that is how we stop in the end."""
         self._granian = signal.getsignal(signal.SIGINT)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        self._loop.add_signal_handler(signal.SIGTERM, self.drain)
-        self._loop.add_signal_handler(signal.SIGUSR1, self.stop)
+        self._loop.remove_signal_handler(signal.SIGTERM)
+        self._on(signal.SIGTERM, self.drain)
+        self._on(signal.SIGUSR1, self.stop)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
     def drain(self) -> None:
         """Say that we are leaving, and leave when others have had the time to notice."""
@@ -51,15 +53,22 @@ class WorkerSignals:
         signal.signal(signal.SIGINT, self._granian)
         signal.raise_signal(signal.SIGINT)
 
+    def _on(self, number: signal.Signals, act: Callable[[], None]) -> None:
+        # Not by the loop's own means: uvloop loses a signal that comes while Granian has the loop stopped for a moment.
+        signal.signal(number, lambda *_: self._loop.call_soon_threadsafe(act))
+
 
 def open_worker(make_app: MakeApp, drain_seconds: float, parent: int) -> AsgiApp:
     """The app of this worker process; runs once in each, before its event loop does."""
     _die_with(parent)
     state = DrainState()
     loop = asyncio.get_event_loop()
+    app = make_app(state)
+    # Until `install`, so that none is lost on the way from the handlers of before to those of after.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     # Granian puts its own handlers in place after this; ours follow as the first thing that the loop does.
     loop.call_soon(WorkerSignals(loop, state, drain_seconds).install)
-    return make_app(state)
+    return app
 
 
 def _die_with(parent: int) -> None:
