@@ -1,0 +1,88 @@
+"""A database of our own, made once for the run; each test gets its own schema in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import asyncpg
+import pytest
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+from fortress.clock import Clock, SystemClock, TimeOrderedIds
+from fortress.data import AuditEntry, Catalogue, Database, Entity, EventEntry
+from fortress.settings import Settings
+
+SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+SECRET = b"the cursors' secret of the tests"
+Create = Callable[..., Awaitable[None]]
+Open = Callable[..., Awaitable[Database]]
+
+
+async def _on_server(sql: str) -> None:
+    connection = await asyncpg.connect(SERVER)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def data_url(worker_id: str) -> Iterator[str]:
+    name = f"data_core_test_{worker_id}"
+    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    asyncio.run(_on_server(f"CREATE DATABASE {name}"))
+    yield SERVER.rpartition("/")[0] + f"/{name}"
+    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def admin(data_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection beside ours, in the test's own schema."""
+    connection = await asyncpg.connect(data_url)
+    schema = f"test_{uuid4().hex}"
+    await connection.execute(f"CREATE SCHEMA {schema}")
+    await connection.execute(f"SET search_path = {schema}")
+    yield connection
+    await connection.execute(f"DROP SCHEMA {schema} CASCADE")
+    await connection.close()
+
+
+@pytest.fixture
+def create(admin: asyncpg.Connection[asyncpg.Record]) -> Create:
+    """Make the tables of these entities, and both logs."""
+
+    async def make(*entities: type[Entity]) -> None:
+        for table in Catalogue([*entities, AuditEntry, EventEntry]).metadata.sorted_tables:
+            await admin.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())))
+            for index in table.indexes:
+                await admin.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))
+            if table.dialect_options["postgresql"]["partition_by"]:
+                await admin.execute(f"CREATE TABLE {table.name}_default PARTITION OF {table.name} DEFAULT")
+
+    return make
+
+
+@pytest.fixture
+async def connect(data_url: str, admin: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Open]:
+    """Open databases on the test's schema; they are closed after it."""
+    schema = str(await admin.fetchval("SELECT current_schema()"))
+    async with AsyncExitStack() as opened:
+
+        async def open_one(url: str = data_url, *, clock: Clock | None = None, role: str | None = None, **given: object) -> Database:
+            settings = Settings.model_validate({"database_readers": 4, "database_writers": 4, "database_wait": 2.0} | given)
+            time = clock or SystemClock()
+            database = Database(url, settings, secret=SECRET, clock=time, ids=TimeOrderedIds(time), schema=schema, role=role)
+            opened.push_async_callback(database.close)
+            return database
+
+        yield open_one
+
+
+@pytest.fixture
+async def database(connect: Open) -> Database:
+    return await connect()
