@@ -26,6 +26,14 @@ def test_the_published_keys_hold_nothing_private(ring: KeyRing) -> None:
         assert set(key) == {"kty", "crv", "x", "kid", "use", "alg"}
 
 
+def test_the_keys_are_listed_with_their_states(ring: KeyRing) -> None:
+    old = ring.signer().kid
+    new = ring.rotate()
+    listed = [(key.state.value, key.kid) for key in ring.signing_keys()]
+    assert [state for state, _ in listed] == ["active", "next", "retired"]
+    assert (listed[0][1], listed[2][1]) == (new, old)
+
+
 def test_a_retired_key_verifies_until_its_overlap_ends_and_leaves_the_published_ones(ring: KeyRing, clock: FixedClock) -> None:
     old = ring.signer().kid
     ring.rotate()

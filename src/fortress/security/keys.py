@@ -130,6 +130,11 @@ class KeyRing:
             key = self._signing.get(kid)
         return key if key is not None and not _ended(key.until, self._clock.now()) else None
 
+    def signing_keys(self) -> list[SigningKey]:
+        """Every signing key with its state, the one that signs first; for those who look after the ring."""
+        self._look_when_due()
+        return sorted(self._signing.values(), key=lambda key: (key.state is not KeyState.ACTIVE, key.state is KeyState.RETIRED))
+
     def jwks(self) -> dict[str, list[dict[str, str]]]:
         """The public keys as a JWK Set (RFC 7517 §5), the next one included, the ended ones not."""
         self._look_when_due()

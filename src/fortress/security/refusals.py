@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import Final
 
 from fortress.errors import Unauthenticated
 
-CHALLENGE: Final = {"www-authenticate": 'Bearer error="invalid_token"'}
+CHALLENGE: Final = MappingProxyType({"www-authenticate": 'Bearer error="invalid_token"'})
 
 
 class InvalidToken(Unauthenticated):
