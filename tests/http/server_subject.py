@@ -44,7 +44,8 @@ class Subject:
     async def _live(self, receive: Receive, send: Send) -> None:
         while (await receive())["type"] == "lifespan.startup":
             await send({"type": "lifespan.startup.complete"})
-        print("lifespan ended", flush=True)
+        sys.stdout.write("lifespan ended\n")
+        sys.stdout.flush()
         await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -61,7 +62,7 @@ def main() -> int:
     try:
         serve(make_app, settings)
     except CannotStart as error:
-        print(f"cannot start: {error.problem}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"cannot start: {error.problem}\n")
         return 1
     return 0
 

@@ -1,0 +1,1 @@
+"""Telemetry: logs, metrics, and a watch on the event loop."""
