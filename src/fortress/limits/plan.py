@@ -1,0 +1,56 @@
+"""What a limit means on one of so many workers: how much it may lease, and what is left to it when the store is away."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from fortress.limits.gcra import MICROSECONDS, Rate, rate_of
+from fortress.limits.lease import Lease
+from fortress.limits.policy import Limit
+
+# All workers together may have 1/40 of a quota in hand, and as much may be kept from refilling for their sake: so nobody is
+# refused while more than 5 % remains.
+IN_HAND: Final = 40
+LONGEST_LEASE: Final = 5.0
+WINDOW_SHARE: Final = 10
+GROWTH: Final = 8
+# From a tenth of the quota on, leases are a quarter of this worker's part of what remains.
+NEAR: Final = 4
+# Without the store a strict limit is a quarter of its share: guesses at a password get rarer, never more frequent.
+STRICTER: Final = 4
+
+
+class Plan:
+    """A limit's figures, worked out once.
+
+    Attributes:
+        rate: what is asked of the store.
+        local: what is allowed here while the store is away.
+        share: tokens that this worker may have in hand per key; 1 means that it takes no leases.
+        life: seconds that a lease lives.
+        header: the value of `RateLimit-Policy`.
+    """
+
+    __slots__ = ("_workers", "header", "life", "local", "rate", "share")
+
+    def __init__(self, limit: Limit, workers: int) -> None:
+        share = 1 if limit.strict else max(1, limit.quota // (IN_HAND * workers))
+        leases = share > 1
+        self.share = share
+        self.life = min(LONGEST_LEASE, limit.window / WINDOW_SHARE) if leases else 0.0
+        plain = rate_of(limit.quota, limit.window)
+        held = share * workers if leases else 0
+        self.rate = Rate(plain.emission, plain.quota, held, int(self.life * MICROSECONDS))
+        self.local = rate_of(limit.quota, limit.window, share=workers * STRICTER if limit.strict else workers)
+        self.header = b'"default";q=%d;w=%d' % (limit.quota, limit.window)
+        self._workers = workers
+
+    def next_size(self, before: Lease, now: float) -> int:
+        """Tokens to lease after the lease `before`.
+
+        It grows while leases are used up before they end, follows the use when they are not, and shrinks to 1 as
+        the limit comes near, so that the last tokens go to whoever asks first.
+        """
+        grown = before.size * GROWTH if now < before.ends else before.size - before.left
+        near = before.base // (NEAR * self._workers)
+        return max(1, min(self.share, grown, near))
