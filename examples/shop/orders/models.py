@@ -23,7 +23,11 @@ class Product(Entity, frozen=True):
     """Something to buy, and how many of it are left."""
 
     __tablename__ = "products"
-    __indexes__ = (Unique("products_sku_key", "sku"), Check("ck_products_stock", "stock >= 0"))
+    __indexes__ = (
+        Unique("products_sku_key", "sku"),
+        Check("ck_products_stock", "stock >= 0"),
+        Index("idx_products_created", desc("created_at"), desc("id")),
+    )
 
     id: Key
     sku: Annotated[str, Text(40)]

@@ -7,7 +7,8 @@ from sqlalchemy import BigInteger, column, func
 from fortress.data import Repository, change, many, one, page, param, select, update
 from shop.orders.models import Order, OrderStatus, Product
 
-_wanted = func.unnest(param("skus", list[str]), param("quantities", list[int])).table_valued("sku", column("quantity", BigInteger))
+_skus, _quantities = param("skus", list[str]), param("quantities", list[int])
+_wanted = func.unnest(_skus, _quantities).table_valued("sku", column("quantity", BigInteger), name="wanted").render_derived()
 # Rows are locked in the order of their SKU, so that two baskets with the same products can't wait for each other.
 _locked = (
     select(Product.c.id, _wanted.c.quantity)
