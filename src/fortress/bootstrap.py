@@ -20,6 +20,7 @@ from fortress.mail import Mailer
 from fortress.runtime import Replacements, Runtime
 from fortress.security.directory import CallerDirectory
 from fortress.security.verifiers import KeyVerifier, SessionVerifier
+from fortress.telemetry.logs import Logs, configure_logging
 from fortress.settings import Environment, Settings, read_settings
 
 Say = Callable[[str], None]
@@ -68,6 +69,7 @@ class Fortress:
         )
         self._settings: Settings | None = None
         self._assembly: Assembly | None = None
+        self._logs: Logs | None = None
         self.runtime: Runtime | None = None
 
     def with_settings(self, settings: Settings) -> Fortress:
@@ -156,7 +158,9 @@ class Fortress:
             self.runtime = None
 
     def _runtime(self, settings: Settings) -> Runtime:
-        return Runtime(self.assemble(), settings, self._replaced, title=self.title)
+        if self._logs is None:
+            self._logs = configure_logging(settings, clock=self._clock)
+        return Runtime(self.assemble(), settings, self._replaced, title=self.title, logs=self._logs)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -50,7 +50,8 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.settings import Settings
-from fortress.telemetry.report import Reporter
+from fortress.http.report import Reporter
+from fortress.telemetry.logs import Logs
 from fortress.telemetry.metrics import Metrics
 from fortress.upkeep import Task, Upkeeper
 
@@ -84,11 +85,12 @@ class Runtime:
     container: Container
     edge: Edge
 
-    def __init__(self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str) -> None:
+    def __init__(self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str, logs: Logs) -> None:
         self.assembly = assembly
         self.settings = settings
         self.drain = DrainState()
         self._title = title
+        self._logs = logs
         self._replaced = replaced
         self._clock, self._ids = replaced.clock, replaced.ids
         self._stack = AsyncExitStack()
@@ -219,7 +221,7 @@ class Runtime:
             identify=identify,
             limiter=limiter,
             shape=self._replaced.errors or Problems(),
-            report=Reporter(self.metrics),
+            report=Reporter(self._logs.access_line, self.metrics.refused),
             clock=self._clock,
             inflight=inflight,
             draining=self.drain,
