@@ -154,7 +154,7 @@ class Partitions:
             if await connection.fetchval("SELECT to_regclass($1)", table.default) is None:
                 counted[table.table] = 0
                 continue
-            rows = f"(SELECT FROM {table.default} LIMIT {_MOST_COUNTED}) AS some"
+            rows = f"(SELECT FROM {table.default} LIMIT {_MOST_COUNTED}) AS counted"
             counted[table.table] = await connection.fetchval(f"SELECT count(*) FROM {rows}")  # noqa: S608
         return counted
 
@@ -166,7 +166,8 @@ class Partitions:
                     await connection.execute("SET LOCAL timezone = 'UTC'")
                     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
                     return await change()
-            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.CheckViolationError):
+                # The last of them: a row went astray just now, from a clock that is ahead of ours.
                 if attempt == self._tries:
                     raise
             await asyncio.sleep(min(2.0, 0.1 * 2**attempt))
@@ -197,7 +198,7 @@ class Partitions:
 
     async def _fill(self, connection: asyncpg.Connection, table: Partitioned, gap: Span) -> str:
         """One partition for the gap, or for its first part when the default holds too many rows of it to be moved at once."""
-        if gap.start <= self._clock.now():
+        if _month(gap.start, 0).start <= self._clock.now() or await self._astray(connection, table, gap):
             # Inserts wait here, before they are routed. One that was routed to the default already would fail there
             # once the default no longer takes its month.
             await connection.execute(f"LOCK TABLE {table.table} IN SHARE ROW EXCLUSIVE MODE")
@@ -217,6 +218,11 @@ class Partitions:
         bounds = f"FROM ('{piece.start.isoformat()}') TO ('{piece.end.isoformat()}')"
         await connection.execute(f"ALTER TABLE {table.table} ATTACH PARTITION {name} FOR VALUES {bounds}")
         return name
+
+    async def _astray(self, connection: asyncpg.Connection, table: Partitioned, gap: Span) -> bool:
+        within = f"{table.column} >= $1 AND {table.column} < $2"
+        query = f"SELECT EXISTS (SELECT FROM {table.default} WHERE {within})"  # noqa: S608
+        return bool(await connection.fetchval(query, gap.start, gap.end))
 
     async def _split(self, connection: asyncpg.Connection, table: Partitioned, gap: Span) -> datetime:
         """Where the partition ends that takes the default's next `piece_rows` rows of the gap."""

@@ -29,7 +29,7 @@ _NEW_CONSTRAINT: Final = re.compile(r"ADD\s+(CONSTRAINT\s+\S+\s+)?(CHECK|FOREIGN
 _DROP: Final = re.compile(r"DROP\s+(?!INDEX)|ALTER\s.*(\bDROP\s+COLUMN|\bRENAME\b)", _IGNORE_CASE)
 _DROP_INDEX: Final = re.compile(r"DROP\s+INDEX\s+(?!CONCURRENTLY)", _IGNORE_CASE)
 _LOCK_TIMEOUT: Final = re.compile(r"SET\s+(LOCAL\s+|SESSION\s+)?lock_timeout\b", _IGNORE_CASE)
-_BESIDE_CONCURRENT: Final = re.compile(r"(CREATE|DROP)\s.*INDEX\b|SET\b|RESET\b|BEGIN\b|COMMIT\b", _IGNORE_CASE)
+_BESIDE_CONCURRENT: Final = re.compile(r"(CREATE|DROP)\s.*INDEX\b|SET\b|RESET\b", _IGNORE_CASE)
 
 _Finding = tuple[str, str]
 
@@ -99,9 +99,8 @@ def _squawk(revision: Revision, sql: str, where: str) -> Iterator[BrokenRule]:
     if program is None:
         return
     excluded = [f"--exclude={rule}" for rule in _SQUAWK_EXCLUDED]
-    # Alembic writes down where it leaves its transaction, and squawk does not see the one around it.
-    inside = "--exclude=transaction-nesting" if "CONCURRENTLY" in sql.upper() else "--assume-in-transaction"
-    command = [program, "--reporter=json", "--pg-version=15.0", f"--stdin-filepath={revision.name}.sql", *excluded, inside]
+    inside = [] if "CONCURRENTLY" in sql.upper() else ["--assume-in-transaction"]
+    command = [program, "--reporter=json", "--pg-version=15.0", f"--stdin-filepath={revision.name}.sql", *excluded, *inside]
     done = subprocess.run(command, input=_TIMEOUTS + sql, capture_output=True, text=True, timeout=_SQUAWK_SECONDS, check=False)  # noqa: S603
     for found in json.loads(done.stdout or "[]"):
         said = " ".join(str(found.get("message", "")).split())

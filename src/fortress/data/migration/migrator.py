@@ -171,10 +171,16 @@ class Migrations:
 
     async def _settle(self, connection: asyncpg.Connection) -> None:
         if self._partitions:
-            for name in await self._partitions.ensure(connection):
-                self._say(f"partition {name}")
+            await self._cut(connection, self._partitions)
         if self._role and (warning := await self._role.ensure(connection)):
             self._say(f"warning: {warning}")
+
+    async def _cut(self, connection: asyncpg.Connection, partitions: Partitions) -> None:
+        try:
+            for name in await partitions.ensure(connection):
+                self._say(f"partition {name}")
+        except asyncpg.LockNotAvailableError:
+            self._say("warning: a long transaction holds a partitioned table; its next months are left for the next run")
 
 
 def _in_phase(chain: Sequence[Revision], pending: tuple[Revision, ...], phase: Phase | None) -> tuple[Revision, ...]:

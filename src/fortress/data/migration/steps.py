@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ _OWN_TABLES: Final = (
     f"CREATE TABLE IF NOT EXISTS {VERSION_TABLE} (version_num TEXT NOT NULL CONSTRAINT alembic_version_pkc PRIMARY KEY)",
     f"CREATE TABLE IF NOT EXISTS {LOG_TABLE} (revision TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL DEFAULT now())",
 )
+_TURNS: Final = re.compile(r"^(BEGIN|COMMIT);$", re.MULTILINE)
 _REMEMBER: Final = text("INSERT INTO migration_log (revision) VALUES (:revision) ON CONFLICT DO NOTHING")
 _FORGET: Final = text("DELETE FROM migration_log WHERE revision = :revision")
 
@@ -78,7 +80,8 @@ class Steps:
                 self.script(revision).module.upgrade()
         except Exception as error:
             raise MigrationFailed(f"{revision.name} can't be written as SQL: {error}") from error
-        return written.getvalue()
+        # Where it leaves the transaction around it is written down, but not that transaction.
+        return _TURNS.sub("", written.getvalue())
 
     async def _run(self, session: Session, revision: Revision, step: MigrationStep, say: Say) -> None:
         way = "" if step.is_upgrade else " down"
