@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-
 from urllib.parse import urlsplit
 
 from fortress.assembly import Assembly, SetLimit
@@ -13,6 +12,7 @@ from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import AppRole
 from fortress.domain import Domain
 from fortress.errors import CannotStart
+from fortress.http.drain import DrainState
 from fortress.http.identify import Scheme
 from fortress.http.problems import ErrorShape
 from fortress.http.request import Receive, Scope, Send
@@ -20,11 +20,11 @@ from fortress.mail import Mailer
 from fortress.runtime import Replacements, Runtime
 from fortress.security.directory import CallerDirectory
 from fortress.security.verifiers import KeyVerifier, SessionVerifier
-from fortress.telemetry.logs import Logs, configure_logging
 from fortress.settings import Environment, Settings, read_settings
+from fortress.telemetry.logs import Logs, configure_logging
 
 Say = Callable[[str], None]
-_ADMIN = "admin@localhost"
+DEFAULT_ADMIN = "admin@example.com"
 
 
 class Fortress:
@@ -70,11 +70,13 @@ class Fortress:
         self._settings: Settings | None = None
         self._assembly: Assembly | None = None
         self._logs: Logs | None = None
+        self._drain = DrainState()
         self.runtime: Runtime | None = None
 
-    def with_settings(self, settings: Settings) -> Fortress:
-        """This app, run with these settings instead of those that it would read itself."""
+    def with_settings(self, settings: Settings, drain: DrainState | None = None) -> Fortress:
+        """This app, run with these settings instead of those that it would read itself, in a process that drains so."""
         self._settings = settings
+        self._drain = drain or DrainState()
         return self
 
     def assemble(self) -> Assembly:
@@ -127,7 +129,7 @@ class Fortress:
             for domain in self.domains:
                 if domain.demo is not None:
                     await runtime.container.bind(domain.demo)()
-            return await runtime.ensure_administrator(settings.admin_email or _ADMIN)
+            return await runtime.ensure_administrator(settings.admin_email or DEFAULT_ADMIN)
         finally:
             await runtime.close()
 
@@ -160,7 +162,7 @@ class Fortress:
     def _runtime(self, settings: Settings) -> Runtime:
         if self._logs is None:
             self._logs = configure_logging(settings, clock=self._clock)
-        return Runtime(self.assemble(), settings, self._replaced, title=self.title, logs=self._logs)
+        return Runtime(self.assemble(), settings, self._replaced, title=self.title, logs=self._logs, drain=self._drain)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

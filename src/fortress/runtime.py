@@ -31,6 +31,7 @@ from fortress.http.health import MetricsDoor, Readiness
 from fortress.http.identify import Bearer, HeaderKey, Identify, Scheme
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Problems
+from fortress.http.report import Reporter
 from fortress.http.table import RouteTable
 from fortress.limits.limiter import Limiter
 from fortress.limits.memory import MemoryStore
@@ -50,7 +51,6 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.settings import Settings
-from fortress.http.report import Reporter
 from fortress.telemetry.logs import Logs
 from fortress.telemetry.metrics import Metrics
 from fortress.upkeep import Task, Upkeeper
@@ -79,16 +79,17 @@ class Runtime:
     Attributes:
         container: gives services by their types; there after `open`.
         edge: the ASGI application for requests; there after `start`.
-        drain: whether this process is being drained.
     """
 
     container: Container
     edge: Edge
 
-    def __init__(self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str, logs: Logs) -> None:
+    def __init__(
+        self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str, logs: Logs, drain: DrainState
+    ) -> None:
         self.assembly = assembly
         self.settings = settings
-        self.drain = DrainState()
+        self._drain = drain
         self._title = title
         self._logs = logs
         self._replaced = replaced
@@ -196,7 +197,7 @@ class Runtime:
         self._stack.push_async_callback(limiter.close)
         documents = ApiDocuments(self._title, self.settings.origin, self.assembly.current)
         self.container.add(ApiDocuments, documents)
-        self.container.add(Readiness, Readiness(checks(self.database, self.assembly.schema(), self.drain), self._clock))
+        self.container.add(Readiness, Readiness(checks(self.database, self.assembly.schema(), self._drain.draining), self._clock))
         self.container.add(MetricsDoor, MetricsDoor(self.metrics, _text(self.settings.metrics_token) or None))
         table = self._table()
         documents.describe(table.endpoints)
@@ -224,7 +225,7 @@ class Runtime:
             report=Reporter(self._logs.access_line, self.metrics.refused),
             clock=self._clock,
             inflight=inflight,
-            draining=self.drain,
+            draining=self._drain.draining,
         )
         return Edge(
             table=table,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fortress.bootstrap import DEFAULT_ADMIN
 from fortress.commands.project import Target, console, load_app, running_database, say
 from fortress.http.server import check_port
 from fortress.http.server import serve as run_server
@@ -28,7 +29,7 @@ def serve(
     with running_database(settings) as ready:
         password = asyncio.run(app.prepare(ready, say))
         _announce(ready, app.title, password)
-        run_server(lambda: app.with_settings(ready), ready)
+        run_server(lambda drain: app.with_settings(ready, drain), ready)
 
 
 def _announce(settings: Settings, title: str, password: str | None) -> None:
@@ -36,5 +37,5 @@ def _announce(settings: Settings, title: str, password: str | None) -> None:
     for name, path in (("docs", "/docs"), ("health", "/health/ready"), ("metrics", "/health/metrics")):
         console.print(f"  {name:<8} {settings.origin}{path}")
     if password is not None:
-        console.print(f"  admin    {settings.admin_email or 'admin@localhost'}  [bold]{password}[/]  (shown once)")
+        console.print(f"  admin    {settings.admin_email or DEFAULT_ADMIN}  [bold]{password}[/]  (shown once)")
     console.print("  stop     Ctrl-C\n")

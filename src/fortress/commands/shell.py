@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from fortress.commands import audit, inspect, keys, serve
+from fortress.commands import inspect, keys, serve
 from fortress.commands.migrate import migrate_app
 from fortress.commands.project import opened_migrations
 
@@ -21,4 +21,3 @@ shell.command()(inspect.routes)
 shell.command()(inspect.doctor)
 shell.add_typer(migrate_app(opened_migrations), name="migrate")
 shell.add_typer(keys.group, name="keys")
-shell.add_typer(audit.group, name="audit")

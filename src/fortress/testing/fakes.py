@@ -1,0 +1,38 @@
+"""Stand-ins that do the real thing's work, in memory: mail, ids. Time is `fortress.clock.FixedClock`, limits MemoryStore."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import UUID
+
+from fortress.mail import Mail
+
+
+class RecordingMailer:
+    """Keeps every mail; waits for one when asked."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mail] = []
+        self._arrived = asyncio.Event()
+
+    async def send(self, mail: Mail) -> None:
+        self.sent.append(mail)
+        self._arrived.set()
+
+    async def next(self, seconds: float = 5.0) -> Mail:
+        """The newest mail; the next one if none has come since the last call."""
+        async with asyncio.timeout(seconds):
+            await self._arrived.wait()
+        self._arrived.clear()
+        return self.sent[-1]
+
+
+class CountingIds:
+    """UUIDv7-shaped ids that count up from 1, the same in every run."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def new(self) -> UUID:
+        self._last += 1
+        return UUID(int=0x7 << 76 | 0b10 << 62 | self._last)

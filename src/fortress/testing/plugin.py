@@ -1,0 +1,114 @@
+"""The pytest plugin. A project gives `app`; it gets a database of its own for each test, a client, and callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+from pydantic import SecretStr
+
+from fortress.settings import Settings
+from fortress.testing.callers import Callers
+from fortress.testing.client import Client
+from fortress.testing.databases import Databases
+from fortress.testing.servers import REDIS, REDIS_URL, answers, server_names, server_url
+
+if TYPE_CHECKING:
+    from fortress.bootstrap import Fortress
+
+ADMIN: Final = "admin@example.com"
+ADMIN_PASSWORD: Final = "the administrator of a test"
+Start = Callable[..., Awaitable["Fortress"]]
+
+
+def pytest_report_header() -> list[str]:
+    """Says which real servers the run has, and which not."""
+    redis = "127.0.0.1:6379" if answers(*REDIS) else "none answers on 127.0.0.1:6379; its suites are skipped"
+    return [f"fortress: PostgreSQL {', '.join(server_names())}; Redis {redis}"]
+
+
+@pytest.fixture(scope="session", params=server_names())
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The owner's URL on each PostgreSQL server there is."""
+    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def databases(postgres_server: str) -> Databases:
+    """Makes databases on that server."""
+    return Databases(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def app_template(app: Fortress, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with the app's schema, an administrator and its demo data."""
+    state = tmp_path_factory.mktemp("template")
+
+    async def migrate(url: str) -> None:
+        await app.prepare(_settings(url, state), lambda _line: None)
+
+    name = asyncio.run(databases.template(migrate))
+    yield name
+    asyncio.run(databases.drop(name))
+
+
+@pytest.fixture
+async def database_url(databases: Databases, app_template: str) -> AsyncIterator[str]:
+    """A database of this test's own, at head."""
+    async with databases.clone(app_template) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(database_url: str, tmp_path: Path) -> Settings:
+    """What the app runs with in this test; override to change."""
+    return _settings(database_url, tmp_path)
+
+
+@pytest.fixture
+async def running(app: Fortress, settings: Settings) -> AsyncIterator[Fortress]:
+    """The app, started on this test's database."""
+    app.with_settings(settings)
+    await app.start()
+    yield app
+    await app.stop()
+
+
+@pytest.fixture
+def client(running: Fortress) -> Client:
+    """Calls the running app, in process."""
+    return Client(running)
+
+
+@pytest.fixture
+def callers(client: Client) -> Callers:
+    """Makes people to call as: strangers, and holders of any roles."""
+    return Callers(client, ADMIN, ADMIN_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A Redis database for tests; the test is skipped where none answers."""
+    if not answers(*REDIS):
+        pytest.skip("no Redis answers on 127.0.0.1:6379")
+    return REDIS_URL
+
+
+def _settings(url: str, state: Path, **more: Any) -> Settings:
+    return Settings(
+        state_dir=state,
+        database_url=SecretStr(url),
+        database_owner_url=SecretStr(url),
+        database_readers=4,
+        database_writers=4,
+        admin_email=ADMIN,
+        admin_password=SecretStr(ADMIN_PASSWORD),
+        argon2_memory=12_288,
+        argon2_time=1,
+        limit_store="memory",
+        **more,
+    )

@@ -1,0 +1,47 @@
+"""The PostgreSQL servers that the suites run on: the embedded one always, and one on 127.0.0.1:5432 where it answers."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from fortress.data.embedded import EmbeddedServer
+
+LOCAL: Final = ("127.0.0.1", 5432)
+LOCAL_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
+REDIS: Final = ("127.0.0.1", 6379)
+REDIS_URL: Final = "redis://127.0.0.1:6379/9"
+# What a test loses with the machine is no loss.
+_QUICK: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+
+
+def server_names() -> list[str]:
+    """`embedded`, and `local` when it answers; FORTRESS_DATABASE_URL alone when it is set."""
+    if os.environ.get("FORTRESS_DATABASE_URL"):
+        return ["given"]
+    return ["embedded", "local"] if answers(*LOCAL) else ["embedded"]
+
+
+@contextmanager
+def server_url(name: str, directory: Path) -> Iterator[str]:
+    """The owner's URL on the server of this name, for as long as the tests need it."""
+    if name == "given":
+        yield os.environ["FORTRESS_DATABASE_URL"]
+    elif name == "local":
+        yield LOCAL_URL
+    else:
+        with EmbeddedServer(directory, settings=_QUICK) as server:
+            yield server.url("postgres")
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        with socket.create_connection((host, port), timeout=0.5):
+            return True
+    except OSError:
+        return False
