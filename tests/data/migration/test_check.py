@@ -87,6 +87,12 @@ async def test_a_downgrade_that_does_not_undo_is_found(owner_url: str, orders: B
     assert wanted in said(await check_migrations(owner_url, [Branch("orders", orders.directory, [orders_table()])]))
 
 
+async def test_a_missing_downgrade_is_found(owner_url: str, orders: Branch, write: Write) -> None:
+    path = write("orders_0001_pre_create", CREATE)
+    path.write_text(path.read_text().partition("def downgrade")[0])
+    assert "orders_0001_pre_create has no downgrade" in said(await check_migrations(owner_url, [orders]))
+
+
 async def test_a_key_into_another_domain_is_found(owner_url: str, orders: Branch, write: Write, tmp_path: Path) -> None:
     write("orders_0001_pre_create", CREATE, DROP)
     metadata = sa.MetaData()

@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 
 from fortress.data import AuditEntry, CreatedAt, Entity, Index, Key, Owner, References, Unique, Version, desc
+from fortress.data.columns import Mark
 from fortress.data.migration import Branch, Migrations, Phase
 from fortress.data.migration.check import check_migrations
 from fortress.data.migration.draft import draft_migration
@@ -68,12 +69,20 @@ class Visit(Entity, frozen=True):
     at: datetime
 
 
+class Seal(Entity, frozen=True):
+    """Numbered by whoever makes it."""
+
+    __tablename__ = "seals"
+
+    number: Annotated[int, Mark.KEY]
+
+
 def branch(orders: Branch, *entities: type[Entity]) -> Branch:
     return Branch("orders", orders.directory, [entity.table for entity in entities])
 
 
 async def test_a_draft_makes_what_the_models_declare(owner_url: str, orders: Branch) -> None:
-    shop = branch(orders, Item, Basket, Visit, AuditEntry)
+    shop = branch(orders, Item, Basket, Visit, AuditEntry, Seal)
     path = await draft_migration(Migrations(owner_url, [shop]), "orders", "Create the shop!", Phase.PRE)
     assert path == orders.directory / "orders_0001_pre_create_the_shop.py"
     assert 'branch_labels = ("orders",)' in path.read_text()

@@ -45,11 +45,19 @@ def read_catalog(connection: Connection, schema: str = "public") -> set[Line]:
     return {(str(row[0]), str(row[1]).replace(f"{schema}.", "")) for row in rows}
 
 
-def declared_catalog(connection: Connection, tables: Sequence[Table]) -> set[Line]:
-    """What the database would hold if it were made from the models; made and undone in one transaction."""
+def one_schema(tables: Sequence[Table]) -> MetaData:
+    """Copies of the tables as one schema. A number is made by the server only where a model says so; SQLAlchemy would guess."""
     metadata = MetaData(naming_convention=dict(NAMES))
     for table in tables:
-        table.to_metadata(metadata)
+        for column in table.to_metadata(metadata).columns:
+            if column.identity is None:
+                column.autoincrement = False
+    return metadata
+
+
+def declared_catalog(connection: Connection, tables: Sequence[Table]) -> set[Line]:
+    """What the database would hold if it were made from the models; made and undone in one transaction."""
+    metadata = one_schema(tables)
     with connection.begin_nested() as scratch:
         connection.execute(text(f"CREATE SCHEMA {_SCRATCH}"))
         connection.execute(text(f"SET LOCAL search_path TO {_SCRATCH}"))

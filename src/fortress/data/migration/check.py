@@ -38,9 +38,8 @@ async def check_migrations(owner_url: str, branches: Sequence[Branch], patience:
     breaches = [*_written(steps, branches), *_across_domains(branches)]
     async with scratch_database(owner_url) as scratch, migrator_session(scratch, patience or Patience()) as session:
         await steps.prepare(session)
-        breaches += await _rehearse(steps, session, branches)
-        breaches += await _compare(session, branches)
-    return breaches
+        irreversible = await _rehearse(steps, session, branches)
+        return [*breaches, *(irreversible or await _compare(session, branches))]
 
 
 @asynccontextmanager
@@ -92,14 +91,14 @@ async def _rehearse(steps: Steps, session: Session, branches: Sequence[Branch]) 
         after = await _present(session)
         try:
             await steps.down(session, revision, quiet)
+            if left := await _present(session) ^ before:
+                breaches.append(_irreversible(steps, revision, f"its downgrade leaves {_said(left)}"))
+            await steps.up(session, revision, quiet)
+            if left := await _present(session) ^ after:
+                breaches.append(_irreversible(steps, revision, f"applied again it differs in {_said(left)}"))
         except MigrationFailed as failure:
-            breaches.append(_irreversible(steps, revision, failure.problem))
-            continue
-        if left := await _present(session) ^ before:
-            breaches.append(_irreversible(steps, revision, f"its downgrade leaves {_said(left)}"))
-        await steps.up(session, revision, quiet)
-        if left := await _present(session) ^ after:
-            breaches.append(_irreversible(steps, revision, f"applied again it differs in {_said(left)}"))
+            # What comes after it stands on ground that is not there.
+            return [*breaches, _irreversible(steps, revision, failure.problem)]
     return breaches
 
 

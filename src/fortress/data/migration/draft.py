@@ -11,11 +11,11 @@ from alembic.autogenerate import produce_migrations, render_python_code
 from alembic.operations import ops
 from alembic.operations.ops import MigrateOperation
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Connection, Index, MetaData, Table
+from sqlalchemy import Connection, Index, Table
 from sqlalchemy.schema import CreateIndex
 
 from fortress.data.columns import SqlType
-from fortress.data.entity import NAMES
+from fortress.data.migration.catalog import one_schema
 from fortress.data.migration.migrator import Migrations, current_versions
 from fortress.data.migration.names import Branch, Phase, Revision
 from fortress.data.migration.session import migrator_session
@@ -88,9 +88,7 @@ async def draft_migration(migrations: Migrations, branch: str, words: str, phase
 
 
 def _compare(connection: Connection, tables: Sequence[Table]) -> Draft:
-    metadata = MetaData(naming_convention=dict(NAMES))
-    for table in tables:
-        table.to_metadata(metadata)
+    metadata = one_schema(tables)
     context = MigrationContext.configure(connection, opts={"include_object": _of_the_models, "autogenerate_plugins": _PLUGINS})
     script = produce_migrations(context, metadata)
     if script.upgrade_ops is None or script.downgrade_ops is None:
@@ -149,8 +147,13 @@ def _dialect() -> Any:
 
 def _rendered(operations: ops.UpgradeOps, context: MigrationContext) -> list[str]:
     code = render_python_code(operations, migration_context=context, render_item=_render)
-    lines = [line.strip().replace(", postgresql_where=None", "") for line in code.splitlines()]
+    lines = [_tidy(line.strip().replace(", postgresql_where=None", "")) for line in code.splitlines()]
     return [_indented(line) for line in lines if line and not line.startswith("#") and line != "pass"]
+
+
+def _tidy(line: str) -> str:
+    """Only of an integer could one think that the server numbers it."""
+    return line if "Integer" in line else line.replace(", autoincrement=False", "")
 
 
 def _indented(line: str) -> str:

@@ -61,7 +61,10 @@ class Steps:
         Raises:
             MigrationFailed: as `up`.
         """
-        await self._run(session, revision, MigrationStep.downgrade_from_script(self._scripts.revision_map, self.script(revision)), say)
+        script = self.script(revision)
+        if not hasattr(script.module, "downgrade"):
+            raise MigrationFailed(f"{revision.name} has no downgrade", hint=script.path)
+        await self._run(session, revision, MigrationStep.downgrade_from_script(self._scripts.revision_map, script), say)
 
     def script(self, revision: Revision) -> Script:
         """The loaded file of a revision."""
@@ -95,6 +98,9 @@ class Steps:
                     raise _failed(revision, error, attempt) from error
                 say(f"{revision.name}{way} … waits for a lock (try {attempt} of {self._patience.tries})")
                 await asyncio.sleep(self._patience.pause(attempt))
+            except Exception as error:
+                await session.alembic.rollback()
+                raise MigrationFailed(f"{revision.name}{way} failed: {type(error).__name__}: {error}") from error
             else:
                 return say(f"{revision.name}{way} … {(time.perf_counter() - began) * 1000:.0f} ms")
         return None
