@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from fortress.clock import Clock, SystemClock, TimeOrderedIds
@@ -18,6 +18,7 @@ from fortress.data import AuditEntry, Catalogue, Database, Entity, EventEntry
 from fortress.settings import Settings
 
 SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 SECRET = b"the cursors' secret of the tests"
 Create = Callable[..., Awaitable[None]]
 Open = Callable[..., Awaitable[Database]]
@@ -36,6 +37,7 @@ def data_url(worker_id: str) -> Iterator[str]:
     name = f"data_core_test_{worker_id}"
     asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
     asyncio.run(_on_server(f"CREATE DATABASE {name}"))
+    asyncio.run(_on_server(f"ALTER DATABASE {name} SET synchronous_commit = off"))
     yield SERVER.rpartition("/")[0] + f"/{name}"
     asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
 
@@ -58,9 +60,9 @@ def create(admin: asyncpg.Connection[asyncpg.Record]) -> Create:
 
     async def make(*entities: type[Entity]) -> None:
         for table in Catalogue([*entities, AuditEntry, EventEntry]).metadata.sorted_tables:
-            await admin.execute(str(CreateTable(table).compile(dialect=postgresql.dialect())))
+            await admin.execute(str(CreateTable(table).compile(dialect=DIALECT)))
             for index in table.indexes:
-                await admin.execute(str(CreateIndex(index).compile(dialect=postgresql.dialect())))
+                await admin.execute(str(CreateIndex(index).compile(dialect=DIALECT)))
             if table.dialect_options["postgresql"]["partition_by"]:
                 await admin.execute(f"CREATE TABLE {table.name}_default PARTITION OF {table.name} DEFAULT")
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from uuid import UUID
 
 import pytest
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from fortress.data import (
@@ -33,6 +33,8 @@ from fortress.data import (
 )
 from fortress.data.entity import shape_of
 from fortress.errors import CannotStart, Conflict
+
+DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 
 
 class Size(StrEnum):
@@ -77,7 +79,7 @@ class Box(Entity, frozen=True):
 
 
 def ddl(entity: type[Entity]) -> list[str]:
-    said = str(CreateTable(entity.table).compile(dialect=postgresql.dialect()))
+    said = str(CreateTable(entity.table).compile(dialect=DIALECT))
     return [line.strip().rstrip(", ") for line in said.splitlines() if line.strip()]
 
 
@@ -119,7 +121,7 @@ def test_a_reference_becomes_a_foreign_key() -> None:
 
 
 def test_indexes_are_made_as_declared() -> None:
-    said = sorted(str(CreateIndex(index).compile(dialect=postgresql.dialect())) for index in Box.table.indexes)
+    said = sorted(str(CreateIndex(index).compile(dialect=DIALECT)) for index in Box.table.indexes)
     assert said == [
         "CREATE INDEX idx_boxes_owner ON boxes (owner_id, created_at DESC) WHERE broken IS NULL",
         "CREATE UNIQUE INDEX uq_boxes_name ON boxes (name, size)",

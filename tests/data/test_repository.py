@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -142,9 +141,8 @@ async def stored(database: Database, *rows: Parcel) -> list[Parcel]:
 
 
 @pytest.fixture(autouse=True)
-async def tables(create: Create) -> AsyncIterator[None]:
+async def tables(create: Create) -> None:
     await create(Parcel, Box)
-    yield
 
 
 async def test_a_row_comes_back_as_it_went_in(database: Database) -> None:
@@ -329,7 +327,9 @@ async def test_a_page_goes_out_as_json(database: Database) -> None:
     assert found["items"][0]["id"] == str(kept.id)
 
 
-@pytest.mark.parametrize("changed", [{"name": "a\0b"}, {"name": "\ud800"}, {"version": 2**70}, {"price": Decimal("1e30")}, {"name": "x" * 21}])
+@pytest.mark.parametrize(
+    "changed", [{"name": "a\0b"}, {"name": "\ud800"}, {"version": 2**70}, {"price": Decimal("1e30")}, {"name": "x" * 21}]
+)
 async def test_what_cannot_be_stored_is_invalid(database: Database, changed: dict[str, Any]) -> None:
     with pytest.raises(Invalid):
         await stored(database, parcel(**changed))

@@ -59,7 +59,7 @@ class Unit(Reader):
     after another: no two tasks may use one unit at once.
     """
 
-    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools")
+    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools", "_wrote")
 
     def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
         super().__init__(principal, tools.readers, tools.cursors)
@@ -69,6 +69,7 @@ class Unit(Reader):
         self._pending: list[Entity] = []
         self._notices: list[str] = []
         self._committed: list[Callable[[], None]] = []
+        self._wrote = False
         self._failed = False
         self._closed = False
 
@@ -136,12 +137,19 @@ class Unit(Reader):
 
     async def rows(self, sql: str, arguments: list[Any]) -> Rows:
         """The rows of one statement within the transaction, after what was added so far."""
-        return await self.change(sql, arguments, ())
+        kept = await self._begun()
+        await self._flush(kept)
+        return await self._run(kept, Statement(sql, arguments, ()))
+
+    async def run(self, sql: str, *arguments: Any) -> Rows:
+        """One writing statement within the transaction; for the runtime's own tables, never for business code."""
+        return await self.change(sql, list(arguments), ())
 
     async def change(self, sql: str, arguments: list[Any], shapes: tuple[Shape, ...]) -> Rows:
         """Run one statement that writes entities of these shapes within the transaction, after what was added so far."""
         kept = await self._begun()
         await self._flush(kept)
+        self._wrote = True
         return await self._run(kept, Statement(sql, arguments, shapes))
 
     async def flush(self) -> None:
@@ -170,6 +178,7 @@ class Unit(Reader):
     def _taken(self) -> list[Statement]:
         statements = self._tools.plans.flush(self._pending, self._notices)
         self._pending, self._notices = [], []
+        self._wrote = True
         return statements
 
     async def _run(self, kept: Kept, statement: Statement) -> Rows:
@@ -211,9 +220,9 @@ class Unit(Reader):
             await self._tools.writers.once(statement.sql, statement.arguments)
         except BaseException as error:
             if not is_clean(error):
-                _mark_committed()
+                self._mark_committed()
             raise refusal(error, statement.shapes) from None
-        _mark_committed()
+        self._mark_committed()
 
     async def _commit(self) -> None:
         kept = self._kept
@@ -224,7 +233,7 @@ class Unit(Reader):
         except BaseException as error:
             if not is_clean(error):
                 # Nobody knows whether it was committed, so nobody may do it a second time.
-                _mark_committed()
+                self._mark_committed()
                 self._spoil(error)
             else:
                 self._release()
@@ -232,7 +241,7 @@ class Unit(Reader):
         self._release()
         if tag != "COMMIT":
             raise UnitFailed("the database rolled the unit of work back")
-        _mark_committed()
+        self._mark_committed()
 
     def _release(self) -> None:
         kept, self._kept = self._kept, None
@@ -258,15 +267,14 @@ class Unit(Reader):
         else:
             self._release()
 
+    def _mark_committed(self) -> None:
+        here = context.current.get()
+        if here is not None and self._wrote:
+            here.committed = True
+
     def _tell(self) -> None:
         for callback in self._committed:
             try:
                 callback()
             except Exception:
                 _log.exception("a callback after the commit failed")
-
-
-def _mark_committed() -> None:
-    here = context.current.get()
-    if here is not None:
-        here.committed = True
