@@ -79,7 +79,12 @@ async def test_an_unknown_person_costs_what_a_known_one_costs(hasher: PasswordHa
     work = _Work(hasher)
     work.opened.set()
     assert not (await hasher.verify(None, "correct horse")).ok
-    assert work.done == 1
+    assert (work.done, work.made) == (1, 0)
+
+
+async def test_nobody_s_password_is_never_right(hasher: PasswordHasher) -> None:
+    hasher._nobody = await hasher.hash("correct horse")
+    assert not (await hasher.verify(None, "correct horse")).ok
 
 
 async def test_the_hash_of_nobody_differs_in_every_process_and_is_nobody_s() -> None:
@@ -113,8 +118,9 @@ async def test_a_weaker_stored_hash_is_made_anew_when_the_password_is_right(hash
     assert await hasher.verify(stored, "wrong horse") == type(verified)(False)
 
 
-async def test_parameters_that_rose_rehash_and_that_fell_do_not() -> None:
-    low, high = PasswordHasher(64, 1), PasswordHasher(128, 2)
+@pytest.mark.parametrize(("low_costs", "high_costs"), [((64, 1), (128, 1)), ((64, 1), (64, 2)), ((64, 1), (128, 2))])
+async def test_parameters_that_rose_rehash_and_that_fell_do_not(low_costs: tuple[int, int], high_costs: tuple[int, int]) -> None:
+    low, high = PasswordHasher(*low_costs), PasswordHasher(*high_costs)
     assert (await high.verify(await low.hash("correct horse"), "correct horse")).rehash is not None
     assert (await low.verify(await high.hash("correct horse"), "correct horse")).rehash is None
     low.close()
@@ -146,6 +152,7 @@ class _Work:
         self.opened = threading.Event()
         self.begun = threading.Semaphore(0)
         self.done = 0
+        self.made = 0
         self.threads = set[str]()
 
     def __getattr__(self, name: str) -> object:
@@ -157,6 +164,10 @@ class _Work:
         assert self.opened.wait(20)
         self.done += 1
         return self._real.verify(stored, secret)
+
+    def hash(self, secret: bytes) -> str:
+        self.made += 1
+        return self._real.hash(secret)
 
     async def has_begun(self) -> None:
         assert await asyncio.to_thread(self.begun.acquire, timeout=20)
