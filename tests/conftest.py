@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from fortress import Fortress
 from fortress.domains import standard
 from shop.orders.manifest import orders

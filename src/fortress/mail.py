@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from email.message import EmailMessage
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from urllib.parse import unquote, urlsplit
 
 import msgspec
@@ -64,7 +64,7 @@ class SmtpMailer:
         local = parts.hostname in ("127.0.0.1", "localhost", "::1")
         self._sender = sender
         self._send = aiosmtplib.send
-        self._options = {
+        self._options: dict[str, Any] = {
             "hostname": parts.hostname,
             "port": parts.port,
             "username": unquote(parts.username) if parts.username else None,
@@ -75,7 +75,7 @@ class SmtpMailer:
         }
 
     async def send(self, mail: Mail) -> None:
-        await self._send(message(mail, self._sender), **self._options)  # type: ignore[call-overload]  # options are checked by aiosmtplib
+        await self._send(message(mail, self._sender), **self._options)
 
 
 def message(mail: Mail, sender: str) -> EmailMessage:

@@ -121,6 +121,11 @@ class Settings(BaseModel):
         return self.env is Environment.PRODUCTION
 
     @property
+    def administrator(self) -> str:
+        """The first administrator's address."""
+        return self.admin_email or "admin@example.com"
+
+    @property
     def origin(self) -> str:
         """Scheme and authority under which clients reach us, without a trailing slash."""
         scheme = "https" if self.tls_cert else "http"
@@ -131,23 +136,33 @@ class Origins(dict[str, str]):
     """Where each setting came from: `environment`, the file's path, or `default`."""
 
 
-def read_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+def read_settings(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None, *, given: Mapping[str, Any] | None = None
+) -> Settings:
     """The settings in force.
+
+    Args:
+        environment: instead of the process's own.
+        directory: where fortress.toml is; unset: here.
+        given: what was said on the command line, above all else.
 
     Raises:
         CannotStart: a name is unknown or a value is wrong; the line names it and never shows a secret.
     """
-    return read_with_origins(environment, directory)[0]
+    return read_with_origins(environment, directory, given=given)[0]
 
 
-def read_with_origins(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> tuple[Settings, Origins]:
+def read_with_origins(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None, *, given: Mapping[str, Any] | None = None
+) -> tuple[Settings, Origins]:
     """The settings in force, and where each came from (for `fortress doctor`)."""
     path = (directory or Path.cwd()) / FILE
     values, origins = dict[str, Any](), Origins()
-    for source, given in ((str(path), _from_file(path)), ("environment", _from_environment(environment))):
-        _refuse_unknown(given, source)
-        values |= given
-        origins |= dict.fromkeys(given, source)
+    sources = {str(path): _from_file(path), "environment": _from_environment(environment), "command line": given or {}}
+    for source, found in sources.items():
+        _refuse_unknown(found, source)
+        values |= found
+        origins |= dict.fromkeys(found, source)
     try:
         return Settings(**values), origins
     except ValidationError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 from pydantic import SecretStr
 from rich.table import Table
 
-from fortress.commands.project import Target, console, load_app
+from fortress.commands.project import Project, Target, console
 from fortress.http.routes import Route
 from fortress.security.permissions import Public
 from fortress.settings import PREFIX, Settings, read_settings, read_with_origins
@@ -17,40 +18,47 @@ from fortress.settings import PREFIX, Settings, read_settings, read_with_origins
 AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
 
 
-def routes(target: Target = None, as_json: AsJson = False) -> None:
-    """List every route with its versions, permission and limit."""
-    app = load_app(target or read_settings().app)
-    rows = [_row(route, app.version) for route in app.assemble().routes]
+class InspectCommands:
+    """The commands that only look."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+
+    def routes(self, target: Target = None, *, as_json: AsJson = False) -> None:
+        """List every route with its versions, permission and limit."""
+        app = self._project.app(target, read_settings())
+        rows = [_row(route, app.version) for route in app.assemble().routes]
+        _show(rows, as_json=as_json)
+
+    def check(self, target: Target = None) -> None:
+        """Check the rules without starting; exit 1 when one is broken."""
+        settings = read_settings()
+        app = self._project.app(target, settings)
+        app.check(settings)
+        console.print(f"[green]{len(app.assemble().routes)} routes in {len(app.domains)} domains: every rule holds.[/]")
+
+    def doctor(self, *, as_json: AsJson = False) -> None:
+        """Print the settings in force and where each came from; secrets are masked."""
+        settings, origins = read_with_origins()
+        rows = [
+            {
+                "setting": PREFIX + name.upper(),
+                "value": _shown(settings, name),
+                "from": origins.get(name, "default"),
+                "means": field.description,
+            }
+            for name, field in Settings.model_fields.items()
+        ]
+        _show(rows, as_json=as_json)
+
+
+def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
     if as_json:
         console.print_json(json.dumps(rows))
         return
-    table = Table("method", "path", "versions", "permission", "limit", "handler", box=None, header_style="bold")
+    table = Table(*rows[0], box=None, header_style="bold")
     for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
-
-
-def check(target: Target = None) -> None:
-    """Check the rules without starting; exit 1 when one is broken."""
-    settings = read_settings()
-    app = load_app(target or settings.app)
-    app.check(settings)
-    console.print(f"[green]{len(app.assemble().routes)} routes in {len(app.domains)} domains: every rule holds.[/]")
-
-
-def doctor(as_json: AsJson = False) -> None:
-    """Print the settings in force and where each came from; secrets are masked."""
-    settings, origins = read_with_origins()
-    rows = [
-        {"name": PREFIX + name.upper(), "value": _shown(settings, name), "from": origins.get(name, "default"), "means": field.description}
-        for name, field in Settings.model_fields.items()
-    ]
-    if as_json:
-        console.print_json(json.dumps(rows))
-        return
-    table = Table("setting", "value", "from", "means", box=None, header_style="bold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()), style=None if row["from"] != "default" else "dim")
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table)
 
 

@@ -2,62 +2,34 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import SecretStr
 from rich.console import Console
+from rich.markup import escape
 
 from fortress.data.embedded import EmbeddedServer
-from fortress.errors import CannotStart
 from fortress.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
     from fortress.data.migration import Migrations
 
-OF_THE_APP = "the project's app as module:name; unset: FORTRESS_APP, else the built-in domains alone"
-Target = Annotated[str | None, typer.Argument(metavar="[MODULE:APP]", help=OF_THE_APP)]
-TargetOption = Annotated[str | None, typer.Option("--app", metavar="MODULE:APP", help=OF_THE_APP)]
+LoadApp = Callable[[str | None], "Fortress"]
+Target = Annotated[
+    str | None,
+    typer.Argument(metavar="[MODULE:APP]", help="the project's app; unset: FORTRESS_APP, else the built-in domains alone"),
+]
 
 console = Console(highlight=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
     """One line of progress, for people."""
-    console.print(f"[dim]·[/] {line.replace('[', '[[]') if '[' in line else line}")
-
-
-def load_app(target: str | None) -> Fortress:
-    """The app called `module:name`.
-
-    Raises:
-        CannotStart: there is no such module or name, or it is not a Fortress.
-    """
-    from fortress.bootstrap import Fortress
-
-    if target is None:
-        from fortress.domains import standard
-
-        return Fortress(domains=standard)
-    module_name, _, name = target.partition(":")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name and (module_name == error.name or module_name.startswith(error.name + ".")):
-            raise CannotStart(f"there is no module {module_name!r}", hint="run it where your project is, as module:app") from None
-        raise
-    app = getattr(module, name or "app", None)
-    if not isinstance(app, Fortress):
-        raise CannotStart(f"{target} is not a Fortress", hint="it should read: app = Fortress(domains=[…])")
-    return app
+    console.print(f"[dim]·[/] {escape(line)}")
 
 
 @contextmanager
@@ -71,15 +43,28 @@ def running_database(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(update={"database_url": url, "database_owner_url": url})
 
 
-@contextmanager
-def opened_migrations() -> Iterator[Migrations]:
-    """The project's migrations, over a database that answers."""
-    with project(None) as (app, settings):
-        yield app.migrations(settings, say)
+class Project:
+    """What `fortress` was called for.
 
+    Args:
+        load: gives the app called `module:name`; None: the built-in domains alone.
+    """
 
-@contextmanager
-def project(target: str | None) -> Iterator[tuple[Fortress, Settings]]:
-    """The app and settings with a database, for a command that works on data."""
-    with running_database(read_settings()) as settings:
-        yield load_app(target or settings.app), settings
+    def __init__(self, load: LoadApp) -> None:
+        self._load = load
+
+    def app(self, target: str | None, settings: Settings) -> Fortress:
+        """The app that is asked for, else the one that is set."""
+        return self._load(target or settings.app)
+
+    @contextmanager
+    def migrations(self) -> Iterator[Migrations]:
+        """The migrations of the app that is set, over a database that answers."""
+        with self.opened() as (app, settings):
+            yield app.migrations(settings, say)
+
+    @contextmanager
+    def opened(self) -> Iterator[tuple[Fortress, Settings]]:
+        """The app that is set, and settings with a database that answers."""
+        with running_database(read_settings()) as settings:
+            yield self.app(None, settings), settings

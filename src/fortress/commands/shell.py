@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import typer
 
-from fortress.commands import inspect, keys, serve
+from fortress.commands import keys
+from fortress.commands.inspect import InspectCommands
 from fortress.commands.migrate import migrate_app
-from fortress.commands.project import opened_migrations
+from fortress.commands.project import LoadApp, Project
+from fortress.commands.serve import ServeCommand
 
-shell = typer.Typer(
-    name="fortress",
-    help="A Python backend whose rules are its runtime.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-shell.command()(serve.serve)
-shell.command()(inspect.check)
-shell.command()(inspect.routes)
-shell.command()(inspect.doctor)
-shell.add_typer(migrate_app(opened_migrations), name="migrate")
-shell.add_typer(keys.group, name="keys")
+
+def shell(load: LoadApp) -> typer.Typer:
+    """The whole command line, for the projects that `load` finds."""
+    project = Project(load)
+    inspect = InspectCommands(project)
+    app = typer.Typer(
+        name="fortress",
+        help="A Python backend whose rules are its runtime.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    for command in (ServeCommand(project).serve, inspect.check, inspect.routes, inspect.doctor):
+        app.command()(command)
+    app.add_typer(migrate_app(project.migrations), name="migrate")
+    app.add_typer(keys.group, name="keys")
+    return app

@@ -1,11 +1,12 @@
-"""The only file that knows every part: settings → parts → domains → app."""
+"""The public surface: a whole backend as one object."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
-from fortress.assembly import Assembly, SetLimit
+from fortress.bootstrap.assembly import Assembly, SetLimit
+from fortress.bootstrap.runtime import Replacements, Runtime
 from fortress.clock import Clock, Ids, SystemClock, TimeOrderedIds
 from fortress.data.migration import Migrations
 from fortress.data.partitions import Partitions, partitioned
@@ -17,14 +18,13 @@ from fortress.http.identify import Scheme
 from fortress.http.problems import ErrorShape
 from fortress.http.request import Receive, Scope, Send
 from fortress.mail import Mailer
-from fortress.runtime import Replacements, Runtime
 from fortress.security.directory import CallerDirectory
 from fortress.security.verifiers import KeyVerifier, SessionVerifier
 from fortress.settings import Environment, Settings, read_settings
+from fortress.telemetry.board import Board
 from fortress.telemetry.logs import Logs, configure_logging
 
 Say = Callable[[str], None]
-DEFAULT_ADMIN = "admin@example.com"
 
 
 class Fortress:
@@ -71,6 +71,7 @@ class Fortress:
         self._assembly: Assembly | None = None
         self._logs: Logs | None = None
         self._drain = DrainState()
+        self._board = Board()
         self.runtime: Runtime | None = None
 
     def with_settings(self, settings: Settings, drain: DrainState | None = None) -> Fortress:
@@ -114,6 +115,10 @@ class Fortress:
             say=say,
         )
 
+    def share_metrics(self, workers: int) -> None:
+        """Before the workers are forked: let each of them show the sum of all."""
+        self._board = Board.for_workers(workers)
+
     async def prepare(self, settings: Settings, say: Say) -> str | None:
         """In development: schema at head, an administrator, demo data. Production does these steps itself, on purpose.
 
@@ -129,7 +134,7 @@ class Fortress:
             for domain in self.domains:
                 if domain.demo is not None:
                     await runtime.container.bind(domain.demo)()
-            return await runtime.ensure_administrator(settings.admin_email or DEFAULT_ADMIN)
+            return await runtime.ensure_administrator(settings.administrator)
         finally:
             await runtime.close()
 
@@ -162,7 +167,7 @@ class Fortress:
     def _runtime(self, settings: Settings) -> Runtime:
         if self._logs is None:
             self._logs = configure_logging(settings, clock=self._clock)
-        return Runtime(self.assemble(), settings, self._replaced, title=self.title, logs=self._logs, drain=self._drain)
+        return Runtime(self.assemble(), settings, self._replaced, title=self.title, logs=self._logs, drain=self._drain, board=self._board)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

@@ -10,13 +10,14 @@ from typing import Any, Final
 
 import asyncpg
 import msgspec
-import structlog
 from pydantic import SecretStr
 
-from fortress.assembly import Assembly
 from fortress.background import Background
+from fortress.bootstrap.assembly import Assembly
+from fortress.bootstrap.container import Container
+from fortress.bootstrap.readiness import checks
+from fortress.bootstrap.upkeep import Task, Upkeeper
 from fortress.clock import Clock, Ids
-from fortress.container import Container
 from fortress.data import Database
 from fortress.data.bus import Bus
 from fortress.data.partitions import Partitions, partitioned
@@ -39,7 +40,6 @@ from fortress.limits.postgres import PostgresStore
 from fortress.limits.redis import open_redis
 from fortress.limits.store import LimitStore
 from fortress.mail import DirectoryMailer, Mailer, SmtpMailer
-from fortress.readiness import checks
 from fortress.security.callers import CallerCache
 from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
@@ -51,16 +51,16 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.settings import Settings
+from fortress.telemetry.board import Board
 from fortress.telemetry.logs import Logs
 from fortress.telemetry.metrics import Metrics
-from fortress.upkeep import Task, Upkeeper
 
 CALLERS_REMEMBERED: Final = 20_000
 GRACE_SECONDS: Final = 5.0
 SWEEP_SECONDS: Final = 60.0
+MOST_BATCHES: Final = 100
 PARTITION_SECONDS: Final = 3600.0
 CONNECT_SECONDS: Final = 5.0
-_log = structlog.get_logger("fortress")
 
 
 class Replacements(msgspec.Struct, frozen=True):
@@ -85,11 +85,12 @@ class Runtime:
     edge: Edge
 
     def __init__(
-        self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str, logs: Logs, drain: DrainState
+        self, assembly: Assembly, settings: Settings, replaced: Replacements, *, title: str, logs: Logs, drain: DrainState, board: Board
     ) -> None:
         self.assembly = assembly
         self.settings = settings
         self._drain = drain
+        self._board = board
         self._title = title
         self._logs = logs
         self._replaced = replaced
@@ -100,13 +101,17 @@ class Runtime:
         """Make what services need: keys, database, hashing. Raises CannotStart."""
         settings = self.settings
         self.ring = open_keyring(settings, self._clock)
-        self.metrics = Metrics(settings)
+        self.metrics = Metrics(self._board)
+        self._stack.callback(self.metrics.close)
         self.callers = CallerCache(CALLERS_REMEMBERED)
         self.hasher = PasswordHasher.from_settings(settings)
         self._stack.callback(self.hasher.close)
         self.background = Background()
         self._stack.push_async_callback(self.background.finish, GRACE_SECONDS)
+        self.metrics.watch_hashing(self.hasher)
         self.database = await self._stack.enter_async_context(await self._database())
+        for pool in (self.database.readers, self.database.writers):
+            self.metrics.watch_pool(pool)
         self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
 
     async def start(self) -> None:
@@ -202,6 +207,7 @@ class Runtime:
         table = self._table()
         documents.describe(table.endpoints)
         self.edge = self._edge(table, Identify(self._schemes(bus)), limiter)
+        self._begin(self.metrics.keep_sampling())
         self._keep_up()
 
     def _table(self) -> RouteTable:
@@ -279,7 +285,7 @@ class Runtime:
             if settings.redis_url is None:
                 raise CannotStart("FORTRESS_LIMIT_STORE=redis needs FORTRESS_REDIS_URL")
             return open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
-        return PostgresStore(self.database) if kind == "postgres" else MemoryStore(self._clock)
+        return PostgresStore(_LimitRunner(self.database)) if kind == "postgres" else MemoryStore(self._clock)
 
     def _keep_up(self) -> None:
         """Begin the repeated work: the domains' own, and the partitions where the owner's URL is at hand."""
@@ -314,6 +320,17 @@ class Runtime:
         self._stack.push_async_callback(_end, task)
 
 
+class _LimitRunner:
+    """Runs the limit store's statements on the writers."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fetchrow(self, sql: str, /, *args: Any) -> Any:
+        rows = await self._database.run(sql, *args)
+        return rows[0] if rows else None
+
+
 _MAY_BECOME: Final = "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1"
 
 
@@ -324,14 +341,13 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 async def _sweeping(store: LimitStore) -> None:
-    """Forget idle limits, batch by batch; a store that is away is swept next time."""
+    """Forget idle limits, some batches at a time; a store that is away is swept next time."""
     while True:
         await asyncio.sleep(SWEEP_SECONDS)
-        try:
-            while await store.sweep():
-                await asyncio.sleep(0)
-        except Exception as error:
-            _log.warning("limits.sweep_failed", error=type(error).__name__)
+        with suppress(Exception):
+            for _ in range(MOST_BATCHES):
+                if not await store.sweep():
+                    break
 
 
 def _text(secret: SecretStr | None) -> str:

@@ -6,8 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from sqlalchemy import Table
-
 from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.migration import Branch
 from fortress.data.migration.names import runtime_branch
@@ -84,7 +82,7 @@ class Assembly:
         """What this release expects of its database."""
         return Schema(self.branches())
 
-    def tables(self) -> list[Table]:
+    def tables(self) -> list[Any]:
         """Every table, the runtime's own included."""
         return [table for branch in self.branches() for table in branch.tables]
 
@@ -98,7 +96,7 @@ class Assembly:
         return [*health.ROUTES, *docs.ROUTES, *wellknown.ROUTES, *documents]
 
 
-def _tables(domain: Domain) -> list[Table]:
+def _tables(domain: Domain) -> list[Any]:
     return [model.table for model in domain.models]
 
 

@@ -1,0 +1,183 @@
+"""The built-in domains on a real PostgreSQL, assembled without HTTP; time stands still until a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from fortress.background import Background
+from fortress.bootstrap.assembly import Assembly
+from fortress.bootstrap.container import Container
+from fortress.clock import Clock, FixedClock, Ids, TimeOrderedIds
+from fortress.data import Database
+from fortress.data.migration import Migrations
+from fortress.data.partitions import Partitions, partitioned
+from fortress.data.roles import APP_ROLE, AppRole
+from fortress.domains import standard
+from fortress.domains.access.service import AccessService
+from fortress.domains.identity.service import AccountService, SessionService
+from fortress.domains.identity.service.accounts import SignUpWish
+from fortress.domains.identity.service.pairs import TokenPair
+from fortress.domains.identity.service.sessions import Device
+from fortress.mail import Mail, Mailer
+from fortress.security import SYSTEM, Method, PermissionTable, Principal, Reach
+from fortress.security.callers import CallerCache
+from fortress.security.hashing import PasswordHasher
+from fortress.security.keyfile import open_keyring
+from fortress.security.keys import KeyRing
+from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
+from fortress.security.refresh import RefreshTokens
+from fortress.security.tokens import AccessTokens
+from fortress.settings import Settings
+
+T = TypeVar("T")
+TABLES = ("users", "sessions", "api_keys", "role_holders", "audit_seals", "audit_log", "events")
+SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+PASSWORD = "four stout walls and a moat"
+EVERYWHERE = Device("192.0.2.7", "a test")
+
+
+class Letters(Mailer):
+    """Keeps every mail."""
+
+    def __init__(self) -> None:
+        self.sent: list[Mail] = []
+
+    async def send(self, mail: Mail) -> None:
+        self.sent.append(mail)
+
+
+class World:
+    """Everything that the domains need, and the shortest ways to make what a test needs."""
+
+    def __init__(self, database: Database, settings: Settings, clock: FixedClock, owner: asyncpg.Connection[asyncpg.Record]) -> None:
+        self.database, self.settings, self.clock, self.owner = database, settings, clock, owner
+        self.ids = TimeOrderedIds(clock)
+        self.letters = Letters()
+        self.background = Background()
+        self.callers = CallerCache(1000)
+        self.ring = open_keyring(settings, clock)
+        self.hasher = PasswordHasher(8, 1, threads=2, queue=500)
+        assembly = Assembly(standard, current=1)
+        self.permissions = assembly.permissions
+        self.container = Container(self._parts(), assembly.classes, assembly.doors)
+
+    def _parts(self) -> dict[type[Any], Any]:
+        tokens = AccessTokens(self.ring, self.clock, issuer="test", audience="test", lifetime=timedelta(minutes=10))
+        return {
+            Settings: self.settings,
+            Clock: self.clock,
+            Ids: self.ids,
+            Database: self.database,
+            KeyRing: self.ring,
+            PasswordHasher: self.hasher,
+            PasswordPolicy: PasswordPolicy(self.settings.password_min, ["Fortress"], packaged_common_passwords()),
+            AccessTokens: tokens,
+            RefreshTokens: RefreshTokens(self.ring),
+            PermissionTable: self.permissions,
+            CallerCache: self.callers,
+            Background: self.background,
+            Mailer: self.letters,
+        }
+
+    def get(self, kind: type[T]) -> T:
+        return self.container.get(kind)
+
+    async def somebody(self, email: str = "ann@example.com", *roles: str) -> UUID:
+        """A person who has signed up, with these roles beside the usual ones."""
+        user = await self.get(AccountService).sign_up(SignUpWish(email, PASSWORD, None))
+        if roles:
+            access = self.get(AccessService)
+            await access.replace_roles(user.id, [*access.given_to_everyone(), *roles], SYSTEM)
+        return user.id
+
+    async def signed_in(self, email: str = "ann@example.com") -> TokenPair:
+        return await self.get(SessionService).sign_in(email, PASSWORD, EVERYWHERE)
+
+    def claims(self, pair: TokenPair) -> tuple[UUID, UUID]:
+        """Whose pair it is, and of which session."""
+        claims = self.get(AccessTokens).verify(pair.access_token)
+        return claims.user, claims.session
+
+    async def caller(self, user: UUID, session: UUID | None = None) -> Principal:
+        """The principal that the gate would make of this person on a route that they may use without bounds."""
+        roles = await self.get(AccessService).roles_of(user)
+        return Principal(user, Method.SESSION, self.permissions.grants_of(roles, Method.SESSION), Reach.ANY, session)
+
+    async def settled(self) -> None:
+        """Wait until no transaction that could still write below the last audit row runs in this server, in whatever database."""
+        async with asyncio.timeout(50):
+            while not await self._settled():
+                await asyncio.sleep(0.01)
+
+    async def _settled(self) -> bool:
+        return bool(await self.owner.fetchval("SELECT pg_snapshot_xmin(pg_current_snapshot()) > max(tx) FROM audit_log"))
+
+    async def audited(self) -> list[str]:
+        """The actions in the log, in their order."""
+        return [row["action"] for row in await self.owner.fetch("SELECT action FROM audit_log ORDER BY tx, seq")]
+
+
+@pytest.fixture(scope="session")
+def domains_url(worker_id: str) -> Iterator[str]:
+    """A database at head, made by the real migrations."""
+    name = f"domains_test_{worker_id}"
+    url = SERVER.rpartition("/")[0] + f"/{name}"
+
+    async def make() -> None:
+        await _on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        await _on_server(f"CREATE DATABASE {name}")
+        assembly = Assembly(standard, current=1)
+        partitions = Partitions(partitioned(assembly.tables()), FixedClock(NOON), ahead=1)
+        await Migrations(url, assembly.branches(), partitions=partitions, role=AppRole()).up()
+
+    asyncio.run(make())
+    yield url
+    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def owner(domains_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The database owner's own connection; every table is empty when it is given."""
+    connection = await asyncpg.connect(domains_url)
+    # Quicker than TRUNCATE, which makes every file of every partition anew.
+    await connection.execute("".join(f"DELETE FROM {table};" for table in TABLES))
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def database(domains_url: str, owner: asyncpg.Connection[asyncpg.Record], clock: FixedClock) -> AsyncIterator[Database]:
+    settings = Settings.model_validate({"database_wait": 10.0})
+    async with Database(domains_url, settings, secret=bytes(32), clock=clock, ids=TimeOrderedIds(clock), role=APP_ROLE) as made:
+        yield made
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock(NOON)
+
+
+@pytest.fixture
+async def world(database: Database, clock: FixedClock, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path) -> AsyncIterator[World]:
+    made = World(database, Settings(state_dir=tmp_path), clock, owner)
+    yield made
+    await made.background.finish(1)
+    made.hasher.close()
+
+
+async def _on_server(sql: str) -> None:
+    connection = await asyncpg.connect(SERVER)
+    try:
+        await connection.execute(sql)
+    finally:
+        await connection.close()
