@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
-from sqlalchemy.dialects.postgresql.base import PGCompiler
+from sqlalchemy.dialects.postgresql.asyncpg import PGCompiler_asyncpg, PGDialect_asyncpg
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.selectable import FromClause
 
@@ -23,15 +22,17 @@ _GIVEN = "given_"
 _CONSTANT = (str, int, list, tuple, set, frozenset)
 
 
-class _Compiler(PGCompiler):
+class _Compiler(PGCompiler_asyncpg):
     """Constants become part of the text: one text per query, and the planner sees what a partial index needs."""
 
-    def visit_bindparam(self, bindparam: sa.BindParameter[Any], *args: Any, literal_binds: bool = False, **kw: Any) -> str:
+    def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
         if bindparam.expanding and bindparam.required:
             name = bindparam.key.removeprefix(_GIVEN)
             raise CannotStart(f"in_(param({name!r})) has no fixed text; write column == any_(param({name!r}, list[...]))")
-        literal = literal_binds or _is_constant(bindparam)
-        text: str = super().visit_bindparam(bindparam, *args, literal_binds=literal, **kw)
+        if _is_constant(bindparam):
+            kw["literal_binds"] = True
+        parent: Any = super()
+        text: str = parent.visit_bindparam(bindparam, *args, **kw)
         return text
 
 
@@ -41,6 +42,9 @@ class _Dialect(PGDialect_asyncpg):
     statement_compiler = _Compiler
     supports_statement_cache = True
     _backslash_escapes = False
+
+
+_new_dialect: Callable[[], Any] = _Dialect
 
 
 class Compiled:
@@ -54,7 +58,7 @@ class Compiled:
     __slots__ = ("_constants", "_count", "_dumps", "names", "sql")
 
     def __init__(self, statement: sa.ClauseElement) -> None:
-        compiled: Any = statement.compile(dialect=_Dialect())
+        compiled: Any = statement.compile(dialect=_new_dialect())
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
         self.sql: str = " ".join(compiled.string.split("\n"))
         self.names = tuple(bind.key.removeprefix(_GIVEN) for bind in binds)

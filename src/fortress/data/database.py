@@ -64,10 +64,11 @@ class Database:
         self._traffic = Traffic()
         session = _session(settings, role, schema)
         read_only = session | {"default_transaction_read_only": "on"}
-        limits = {"wait": settings.database_wait, "traffic": self._traffic, "clock": clock, "observer": observer or Unobserved()}
+        shared: dict[str, Any] = {"wait": settings.database_wait, "traffic": self._traffic, "clock": clock}
+        shared["observer"] = observer or Unobserved()
         self._connect = _connecting(url, settings, read_only)
-        self.readers = ReadConnections("readers", self._connect, size=settings.database_readers, **limits)
-        self.writers = Connections("writers", _connecting(url, settings, session), size=settings.database_writers, **limits)
+        self.readers = ReadConnections("readers", self._connect, size=settings.database_readers, **shared)
+        self.writers = Connections("writers", _connecting(url, settings, session), size=settings.database_writers, **shared)
         self._tools = Tools(self.readers, self.writers, Cursors(secret), Journal(clock, ids))
 
     def __repr__(self) -> str:
@@ -113,6 +114,11 @@ class Database:
             return await self.writers.once(sql, list(arguments))
         except Exception as error:
             raise refusal(error) from None
+
+    async def fetchrow(self, sql: str, /, *arguments: Any) -> asyncpg.Record | None:
+        """The first row of `run`; None when there is none."""
+        rows = await self.run(sql, *arguments)
+        return rows[0] if rows else None
 
     async def start(self) -> None:
         """Connect once, so that a wrong address is said now.

@@ -111,7 +111,7 @@ class Shape:
         parts: list[Any] = [_column(one) for one in self.fields]
         parts.append(sa.PrimaryKeyConstraint(*([self.partition] if self.partition else []), self.key))
         parts += [sa.CheckConstraint(one.check, name=f"ck_{self.name}_{one.name}") for one in self.fields if one.check]
-        dialect = {"postgresql_partition_by": f"RANGE ({self.partition})"} if self.partition else {}
+        dialect: dict[str, Any] = {"postgresql_partition_by": f"RANGE ({self.partition})"} if self.partition else {}
         # Of its own metadata: which entities make one schema is said by a Catalogue, not by what happens to be imported.
         metadata = sa.MetaData(naming_convention=dict(NAMES))
         table: sa.Table = sa.Table(self.name, metadata, *parts, info={"entity": self.entity}, **dialect)

@@ -9,6 +9,7 @@ class OrderRepository(Repository[Order]):
 
 from __future__ import annotations
 
+from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
 import sqlalchemy as sa
@@ -176,7 +177,7 @@ class Paged(Query, Generic[T]):
         self.into, _ = _result(statement, into)
         self._load = loader(self.into, _names(statement))
         self._keys = _keyset(order)
-        self._cursor_type = tuple[tuple(_python(key) for key in self._keys)]  # type: ignore[misc] - known at run time only
+        self._cursor_type: Any = GenericAlias(tuple, tuple(_python(key) for key in self._keys))
         self._first = Query(_ordered(statement, self._keys, newest_first=newest_first))
         self._after = Query(_beyond(self._first.statement, self._keys, newest_first=newest_first))
         absent = {key.name for key in self._keys} - set(_names(statement))
@@ -271,7 +272,7 @@ def page(statement: Any, *, into: Any = None, newest_first: Any = None, oldest_f
 @overload
 def change(statement: Any, *, into: type[T]) -> Change[list[T]]: ...
 @overload
-def change(statement: Returning) -> Change[list[Any]]: ...
+def change(statement: Returning) -> Change[list[Any]]: ...  # type: ignore[overload-overlap]  # with RETURNING rows, without it their number
 @overload
 def change(statement: Changing) -> Change[int]: ...
 def change(statement: Any, *, into: Any = None) -> Any:

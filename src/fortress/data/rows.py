@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import asyncpg
 import msgspec
 
 from fortress.data.columns import Convert, field
 from fortress.data.entity import Entity, shape_of
 from fortress.errors import CannotStart
 
-Row = Sequence[Any]
+Row = asyncpg.Record
 
 
 class Loader:
@@ -42,7 +43,7 @@ class Loader:
         return list(map(self._into, *columns))
 
 
-def loader(into: type[Any], columns: Sequence[str]) -> Loader:
+def loader(into: Any, columns: Sequence[str]) -> Loader:
     """What makes `into` of rows of these columns: a Struct with these fields in this order, or one plain value.
 
     Raises:

@@ -76,7 +76,7 @@ class Saving:
         if shape.version:
             values[shape.version] = table.c[shape.version] + 1
         here = [table.c[name] == parameter(f"is_{name}", table.c[name].type) for name in _identity(shape)]
-        done = sa.literal_column("1")
+        done: sa.ColumnElement[int] = sa.literal_column("1", sa.Integer())
         self.save = both(sa.update(table).where(*here).values(values).returning(done))
         self.remove = both(sa.delete(table).where(*here).returning(done))
 
