@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Final
 
 import msgspec
+import structlog
 
 from fortress.clock import Clock
 from fortress.data import Database
@@ -24,6 +25,7 @@ from fortress.security.principal import NOBODY
 PURPOSE: Final = "audit"
 BATCH: Final = 500
 _BATCHES: Final = 40
+_logger = structlog.get_logger("fortress.audit")
 
 
 class SealingService:
@@ -44,16 +46,28 @@ class SealingService:
 
     async def seal(self) -> int:
         """Seal all that can be sealed now, in bounded batches; how many rows that were."""
-        sealed = 0
+        sealed, trusted = 0, await self._stands()
         for _ in range(_BATCHES):
             seal = await self._seal_batch()
             if seal is None:
                 break
             sealed += len(seal.row_ids)
-            await asyncio.to_thread(self._witness.remember, seal.number, seal.hash)
+            if trusted:
+                await asyncio.to_thread(self._witness.remember, seal.number, seal.hash)
             if len(seal.row_ids) < BATCH:
                 break
         return sealed
+
+    async def _stands(self) -> bool:
+        """Whether the chain still holds what the witness saw; one that was cut and grows again must not become its truth."""
+        known = await asyncio.to_thread(self._witness.recall)
+        if known is None:
+            return True
+        seen = await self._seals.by_number.maybe(self._database.reader(SYSTEM), number=known.number)
+        stands = seen is not None and seen.hash.hex() == known.hash
+        if not stands:
+            _logger.error("audit.chain_cut", seal=known.number, hash=known.hash)
+        return stands
 
     async def _seal_batch(self) -> AuditSeal | None:
         try:

@@ -88,12 +88,11 @@ class VerifyingService(AuditTrail):
     async def _of_end(self, reader: Reader, testimony: Testimony | None, last: AuditSeal | None) -> Sequence[Breach]:
         if testimony is None:
             return ()
-        if last is None or last.number < testimony.number:
-            seen = await self._seals.by_number.maybe(reader, number=testimony.number)
-            return () if seen and seen.hash.hex() == testimony.hash else (Breach(Fault.CUT_TAIL, testimony.number),)
         seen = await self._seals.by_number.maybe(reader, number=testimony.number)
-        same = seen is not None and seen.hash.hex() == testimony.hash
-        return () if same else (Breach(Fault.FORGED_SEAL, testimony.number),)
+        if seen is not None and seen.hash.hex() == testimony.hash:
+            return ()
+        cut = last is None or last.number < testimony.number
+        return (Breach(Fault.CUT_TAIL if cut else Fault.FORGED_SEAL, testimony.number),)
 
 
 def compared(seal: AuditSeal, rows: Sequence[LogRow], *, whole: bool) -> list[Breach]:
