@@ -55,7 +55,7 @@ def said() -> list[str]:
 
 @pytest.fixture(scope="module")
 def prepared() -> Iterator[Path]:
-    """A stopped server's folder to copy, since to prepare one takes longer than all the rest."""
+    """A stopped server's folder, since to prepare one takes longer than all the rest."""
     made = Path(tempfile.mkdtemp(prefix="fortress-test-", dir="/tmp"))
     made.chmod(0o755)
     with EmbeddedServer(made / "postgres", own_place=made / "own"):
@@ -64,18 +64,13 @@ def prepared() -> Iterator[Path]:
     shutil.rmtree(made)
 
 
-@pytest.fixture(scope="module")
-def shared(prepared: Path) -> Iterator[EmbeddedServer]:
-    """One running server for the tests that only ask it something."""
-    with EmbeddedServer(prepared.with_name("shared"), own_place=prepared.with_name("own"), settings={"fsync": "off"}) as server:
-        yield server
-
-
 @pytest.fixture
-def ready(folder: Path, prepared: Path) -> None:
-    """Data that is there already."""
+def ready(folder: Path, prepared: Path) -> Iterator[None]:
+    """Data that is there already: lent, so every test gives it back stopped and whole."""
     (folder / "state").mkdir()
-    subprocess.run(["cp", "-a", prepared, folder / "state" / "postgres"], check=True)
+    lent = prepared.rename(folder / "state" / "postgres")
+    yield
+    lent.rename(prepared)
 
 
 @pytest.fixture
@@ -164,13 +159,13 @@ async def test_a_started_server_answers_and_a_stopped_one_is_gone(make: Make, fo
     ]
 
 
-async def test_no_address_of_the_network_and_no_other_user_reaches_it(shared: EmbeddedServer, prepared: Path) -> None:
-    assert await ask(shared.url(), "SHOW listen_addresses") == ""
-    assert prepared.with_name("shared").stat().st_mode & 0o777 == 0o700
+async def test_no_address_of_the_network_and_no_other_user_reaches_it(make: Make, folder: Path) -> None:
+    assert await ask(make().start(), "SHOW listen_addresses") == ""
+    assert (folder / "state" / "postgres").stat().st_mode & 0o777 == 0o700
 
 
-async def test_settings_are_in_force(shared: EmbeddedServer) -> None:
-    url = shared.url()
+async def test_settings_are_in_force(make: Make) -> None:
+    url = make().start()
     assert await ask(url, "SHOW fsync") == "off"
     assert await ask(url, "SHOW timezone") == "UTC"
     assert await ask(url, "SHOW max_connections") == "200"
@@ -181,18 +176,22 @@ def test_ctrl_c_in_our_terminal_does_not_reach_it(make: Make, folder: Path) -> N
     assert os.getsid(postmaster(folder)) != os.getsid(0)
 
 
-async def test_a_database_is_made_once_whatever_its_name(shared: EmbeddedServer) -> None:
+async def test_a_database_is_made_once_whatever_its_name(make: Make) -> None:
+    server = make()
+    server.start()
     name = 'it"s; DROP DATABASE fortress; -- ü'
-    url = shared.create_database(name)
+    url = server.create_database(name)
     await ask(url, "CREATE TABLE kept ()")
-    assert shared.create_database(name) == url
+    assert server.create_database(name) == url
     assert await ask(url, "SELECT current_database()") == name
     assert await ask(url, "SELECT count(*) FROM kept") == 0
 
 
-def test_a_database_of_an_impossible_name_is_refused(shared: EmbeddedServer) -> None:
+def test_a_database_of_an_impossible_name_is_refused(make: Make) -> None:
+    server = make()
+    server.start()
     with pytest.raises(CannotStart, match=r"^the database  can't be made: zero-length"):
-        shared.create_database("")
+        server.create_database("")
 
 
 def test_nothing_is_known_of_a_server_that_was_not_started(folder: Path) -> None:
@@ -301,50 +300,57 @@ async def test_data_in_use_by_another_server_is_left_alone(make: Make, folder: P
         assert ended(number)
 
 
+def stopped_data(directory: Path, own_place: Path, version: str = "18") -> Place:
+    """What a stopped server of this version would leave, as far as we look at it before we start one."""
+    place = find_place(directory, own_place, print)
+    place.data.mkdir()
+    place.account.give(place.data)
+    (place.data / "PG_VERSION").write_text(f"{version}\n")
+    return place
+
+
 @pytest.mark.parametrize(("version", "hint"), [("19", "upgrade Fortress"), ("16", "pg_dump")])
-def test_data_of_another_major_version_is_refused(make: Make, folder: Path, version: str, hint: str) -> None:
-    server = make()
-    server.start()
-    server.stop()
-    (folder / "state" / "postgres" / "data" / "PG_VERSION").write_text(f"{version}\n")
+def test_data_of_another_major_version_is_refused(folder: Path, version: str, hint: str) -> None:
+    place = stopped_data(folder / "state" / "postgres", folder / "own", version)
     with pytest.raises(CannotStart, match=f"was made by PostgreSQL {version}, this is PostgreSQL 18") as refused:
-        server.start()
+        EmbeddedServer(folder / "state" / "postgres", own_place=folder / "own").start()
     assert hint in refused.value.hint
+    assert not (place.home / "start.log").exists()
 
 
-def test_what_a_killed_initdb_left_is_begun_anew(make: Make, folder: Path) -> None:
-    server = make()
-    place = find_place(folder / "state" / "postgres", folder / "own", print)
+def test_what_a_killed_initdb_left_is_begun_anew(folder: Path) -> None:
+    place = fake_place(folder, "initdb", 'mkdir "$2" && echo 18 >"$2/PG_VERSION"')
     half = place.home / "data.new"
-    shutil.rmtree(place.data)
     half.mkdir()
-    (half / "PG_VERSION").write_text("18\n")
-    server.start()
+    (half / "base").write_text("half")
+    with pytest.raises(CannotStart, match="does not start"):
+        Cluster(place, {}, print).run(1)
+    assert [path.name for path in place.data.iterdir()] == ["PG_VERSION"]
     assert not half.exists()
 
 
-def test_a_folder_with_other_things_in_it_is_left_alone(make: Make, folder: Path) -> None:
+def test_a_folder_with_other_things_in_it_is_left_alone(folder: Path) -> None:
     data = find_place(folder / "state" / "postgres", folder / "own", print).data
-    shutil.rmtree(data)
     data.mkdir()
     (data / "letters.txt").write_text("dear")
     with pytest.raises(CannotStart, match="is not empty and holds no PostgreSQL data"):
-        make().start()
+        EmbeddedServer(folder / "state" / "postgres", own_place=folder / "own").start()
     assert (data / "letters.txt").read_text() == "dear"
 
 
-def test_a_folder_that_others_can_enter_is_refused_and_keeps_its_mode(make: Make, folder: Path) -> None:
+def test_a_folder_that_others_can_enter_is_refused_and_keeps_its_mode(folder: Path) -> None:
     directory = folder / "state" / "postgres"
+    directory.mkdir(parents=True)
     directory.chmod(0o755)
     with pytest.raises(CannotStart, match="is not a folder that only the user"):
-        make().start()
+        EmbeddedServer(directory, own_place=folder / "own").start()
     assert directory.stat().st_mode & 0o777 == 0o755
 
 
-def test_a_place_that_cannot_be_written_is_named(make: Make, folder: Path) -> None:
+def test_a_place_that_cannot_be_written_is_named(folder: Path) -> None:
     (folder / "file").write_text("")
     with pytest.raises(CannotStart, match=f"^{folder}/file/state can't be made: Not a directory$"):
-        make(folder / "file" / "state" / "postgres").start()
+        EmbeddedServer(folder / "file" / "state" / "postgres").start()
 
 
 def test_a_wheel_that_is_not_installed_is_asked_for() -> None:
@@ -378,16 +384,17 @@ def test_the_last_words_of_a_failing_initdb_are_passed_on(folder: Path) -> None:
 
 def test_a_server_that_is_never_ready_is_given_up_and_ended(folder: Path) -> None:
     place = fake_place(folder, "postgres", f"echo $$ >{folder}/state/postgres/number; echo thinking; exec sleep 60")
-    place.data.mkdir()
-    place.account.give(place.data)
-    (place.data / "PG_VERSION").write_text("18\n")
+    stopped_data(folder / "state" / "postgres", folder / "own")
     with pytest.raises(CannotStart, match=r"^PostgreSQL is not ready after 1 seconds: thinking$"):
         Cluster(place, {}, print).run(1)
     assert ended(int((place.home / "number").read_text()))
 
 
 async def test_a_path_too_long_for_a_socket_gets_a_private_short_one(make: Make, folder: Path) -> None:
-    server = make(folder / ("long" * 20) / ("longer" * 5) / "postgres")
+    long = folder / ("long" * 20) / ("longer" * 5) / "postgres"
+    long.parent.mkdir(parents=True)
+    lent = (folder / "state" / "postgres").rename(long)
+    server = make(long)
     url = server.start()
     sockets = Path(url.partition("host=")[2])
     try:
@@ -396,6 +403,7 @@ async def test_a_path_too_long_for_a_socket_gets_a_private_short_one(make: Make,
         assert await ask(url, "SELECT 1") == 1
     finally:
         server.stop()
+        lent.rename(folder / "state" / "postgres")
         shutil.rmtree(sockets)
 
 
@@ -536,22 +544,18 @@ def _open_to(program: str, user: pwd.struct_passwd) -> bool:
         return False
 
 
-async def test_root_finds_no_way_into_data_that_its_user_cannot_reach(make: Make, folder: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root runs it as another user")
-    server = make(folder / "later" / "postgres")
-    server.start()
-    server.stop()
+@as_root
+def test_as_root_data_that_its_user_can_no_longer_reach_is_not_begun_anew(folder: Path) -> None:
+    stopped_data(folder / "later" / "postgres", folder / "own")
     (folder / "later").chmod(0o700)
     with pytest.raises(CannotStart, match="can't be reached by its user fortress-postgres"):
-        server.start()
+        EmbeddedServer(folder / "later" / "postgres", own_place=folder / "own").start()
     assert (folder / "later").stat().st_mode & 0o777 == 0o700
 
 
-async def test_a_project_whose_data_root_keeps_elsewhere_is_not_begun_anew(make: Make, folder: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root looks there by itself")
-    shutil.rmtree(folder / "state" / "postgres")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root looks there by itself")
+def test_a_project_whose_data_root_keeps_elsewhere_is_not_begun_anew(folder: Path) -> None:
+    (folder / "state").mkdir()
     (folder / "state" / "postgres.location").write_text("/var/lib/fortress/x\n")
     with pytest.raises(CannotStart, match="root has put this project's data in /var/lib/fortress/x"):
-        make().start()
+        EmbeddedServer(folder / "state" / "postgres").start()
