@@ -80,7 +80,7 @@ def _is_about(password: str, context: Iterable[str]) -> bool:
     words = sorted({word for text in context for word in _words(text)}, key=len, reverse=True)
     for word in words:
         rest = rest.replace(word, "")
-    return len(rest) < min(_LEAST_BESIDE_WORDS, len(password)) and rest != password.casefold()
+    return len(rest) < min(_LEAST_BESIDE_WORDS, len(password))
 
 
 def _words(text: str) -> Iterator[str]:
