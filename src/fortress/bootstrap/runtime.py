@@ -239,7 +239,6 @@ class Runtime:
             inflight=inflight,
             hosts=HostNames(settings.allowed_hosts),
             proxies=TrustedProxies(settings.trusted_proxies),
-            ids=self._ids,
             max_head=settings.max_head,
             max_body=settings.max_body,
             body_timeout=settings.body_timeout,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -55,7 +56,7 @@ class Compiled:
         names: of the values, in order; OWNER stands for the principal's id.
     """
 
-    __slots__ = ("_constants", "_count", "_dumps", "names", "sql")
+    __slots__ = ("_constants", "_count", "_dumps", "_ordered", "_plain", "names", "sql")
 
     def __init__(self, statement: sa.ClauseElement) -> None:
         compiled: Any = statement.compile(dialect=_new_dialect())
@@ -67,8 +68,10 @@ class Compiled:
             (index, _dump_json) for index, bind in enumerate(binds) if isinstance(bind.type, JSONB)
         )
         self._count = len(self.names) - len(self._constants)
+        self._ordered = _ordered(self.names)
+        self._plain = not (self._constants or self._dumps)
 
-    def arguments(self, given: dict[str, Any]) -> list[Any]:
+    def arguments(self, given: dict[str, Any]) -> Sequence[Any]:
         """The values in the statement's order.
 
         Raises:
@@ -76,10 +79,10 @@ class Compiled:
         """
         if len(given) != self._count:
             raise TypeError(self._expected(given))
-        if self._constants:
-            given = given | self._constants
         try:
-            values = [given[name] for name in self.names]
+            if self._plain:
+                return self._ordered(given)
+            values = list(self._ordered(given | self._constants))
         except KeyError:
             raise TypeError(self._expected(given)) from None
         for index, dump in self._dumps:
@@ -89,6 +92,13 @@ class Compiled:
     def _expected(self, given: dict[str, Any]) -> str:
         wanted = ", ".join(name for name in self.names if name not in self._constants and name != OWNER)
         return f"the query takes ({wanted}), not ({', '.join(name for name in given if name != OWNER)})"
+
+
+def _ordered(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ...]]:
+    """What takes these out of a dict, in this order."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda given: tuple([given[name] for name in names])
 
 
 def parameter(name: str, kind: Any) -> sa.BindParameter[Any]:

@@ -9,6 +9,7 @@ class OrderRepository(Repository[Order]):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 
@@ -109,7 +110,7 @@ class Query:
         """
         self._anyone, self._own = both(self.statement)
 
-    def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, list[Any]]:
+    def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and values of one call. `given` may be changed."""
         compiled = self._anyone
         if self._own is not None and reader.principal.reach is not Reach.ANY:

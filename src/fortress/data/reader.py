@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 import asyncpg
@@ -29,7 +29,7 @@ class Reader:
         self.cursors = cursors
         self._connections = connections
 
-    def rows(self, sql: str, arguments: list[Any]) -> Coroutine[Any, Any, Rows]:
+    def rows(self, sql: str, arguments: Sequence[Any]) -> Coroutine[Any, Any, Rows]:
         """The rows of one statement; for queries and the runtime's own parts, never for business code.
 
         Raises:

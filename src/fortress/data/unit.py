@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, Self
@@ -135,7 +135,7 @@ class Unit(Reader):
         self._open()
         self._committed.append(callback)
 
-    async def rows(self, sql: str, arguments: list[Any]) -> Rows:
+    async def rows(self, sql: str, arguments: Sequence[Any]) -> Rows:
         """The rows of one statement within the transaction, after what was added so far."""
         kept = await self._begun()
         await self._flush(kept)
@@ -145,7 +145,7 @@ class Unit(Reader):
         """One writing statement within the transaction; for the runtime's own tables, never for business code."""
         return await self.change(sql, list(arguments), ())
 
-    async def change(self, sql: str, arguments: list[Any], shapes: tuple[Shape, ...]) -> Rows:
+    async def change(self, sql: str, arguments: Sequence[Any], shapes: tuple[Shape, ...]) -> Rows:
         """Run one statement that writes entities of these shapes within the transaction, after what was added so far."""
         kept = await self._begun()
         await self._flush(kept)

@@ -30,7 +30,7 @@ class Statement(msgspec.Struct, frozen=True):
     """A statement with its values, and the entities that it writes."""
 
     sql: str
-    arguments: list[Any]
+    arguments: Sequence[Any]
     shapes: tuple[Shape, ...]
 
 

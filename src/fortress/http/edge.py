@@ -6,11 +6,11 @@ A raw ASGI application. It hands each request with its endpoint to the gate and 
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Sequence
 from itertools import chain
 from typing import Final
 
-from fortress.clock import Ids
 from fortress.context import RequestContext
 from fortress.errors import BadRequest, HeadersTooLarge, Refusal, TooLarge
 from fortress.http.addresses import TrustedProxies
@@ -65,7 +65,6 @@ class Edge:
         inflight: InFlight,
         hosts: HostNames,
         proxies: TrustedProxies,
-        ids: Ids,
         max_head: int,
         max_body: int,
         body_timeout: float,
@@ -75,7 +74,9 @@ class Edge:
         self._inflight = inflight
         self._hosts = hosts
         self._proxies = proxies
-        self._ids = ids
+        # Unique without a call to the system for each request: random for the process, counted within it.
+        self._process = secrets.token_hex(10)
+        self._requests = 0
         self._max_head = max_head
         self._max_body = max_body
         self._body_timeout = body_timeout
@@ -89,9 +90,12 @@ class Edge:
         endpoint = self._table.malformed if request.refused else self._route(request)
         request.prefix = endpoint.prefix
         request.max_body = endpoint.max_body
-        with self._inflight:
+        ticket = self._inflight.enter()
+        try:
             answer = await self._gate.answer(request, endpoint)
             await _send(answer, request.method, send)
+        finally:
+            self._inflight.leave(ticket)
 
     def _route(self, request: Request) -> Endpoint:
         endpoint, request.values = self._table.find(request.method, request.path)
@@ -101,7 +105,8 @@ class Edge:
         own = head.get(b"x-request-id")
         if own is not None and _REQUEST_ID(own):
             return own.decode("ascii")
-        return self._ids.new().hex
+        self._requests += 1
+        return f"{self._process}{self._requests:012x}"
 
     def _vet(self, scope: Scope, head: dict[bytes, bytes]) -> Refusal | None:
         """What is wrong with the head, if anything (ASVS V4.2.1; RFC 9112 §3.2, §6.3)."""

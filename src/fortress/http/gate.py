@@ -143,7 +143,7 @@ class Gate:
             "route": endpoint.template,
             "status": answer.status,
             "ms": round(seconds * 1000, 2),
-            "principal": None if context.principal.anonymous else str(context.principal.id),
+            "principal": None if context.principal.anonymous else context.principal.id,
             "address": context.address,
             "bytes": len(answer.body),
         })  # fmt: skip

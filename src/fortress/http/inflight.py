@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from types import TracebackType
 from typing import Any
 
 from fortress.clock import Clock
 
 SWEEP_SECONDS = 0.5
+Ticket = asyncio.Task[Any] | None
 
 
 class InFlight:
@@ -27,15 +27,18 @@ class InFlight:
     def __len__(self) -> int:
         return len(self._since)
 
-    def __enter__(self) -> None:
+    def enter(self) -> Ticket:
+        """A request begins in this task; hand the ticket to `leave` when it is answered."""
         task = asyncio.current_task()
         if task is not None:
             self._since[task] = self._clock.monotonic()
+        return task
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._since.pop(task, None)
+    def leave(self, ticket: Ticket) -> None:
+        """The request is answered."""
+        if ticket is not None:
+            self._since.pop(ticket, None)
+            self._expired.discard(ticket)
 
     def overdue(self) -> bool:
         """True once for a task that was cancelled because its deadline passed."""

@@ -60,6 +60,6 @@ class Verdict(msgspec.Struct, frozen=True):
 class AuditTrail(Protocol):
     """The log as a whole."""
 
-    async def verify(self) -> Verdict:
+    async def verify_audit_log(self) -> Verdict:
         """Check every row and every seal."""
         ...

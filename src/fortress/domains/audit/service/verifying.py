@@ -35,7 +35,7 @@ class VerifyingService(AuditTrail):
         self._witness = witness
         self._clock = clock
 
-    async def verify(self) -> Verdict:
+    async def verify_audit_log(self) -> Verdict:
         """What is wrong with the log, from its beginning; stops looking after MOST_BREACHES."""
         reader = self._database.reader(SYSTEM)
         testimony = await asyncio.to_thread(self._witness.recall)
