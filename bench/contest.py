@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import IO, Final, Self
 
 import msgspec
 
 from bench.machine import MEASURED_CORE
+from bench.servers import last_words
 from bench.statistics import order_of_round
 
 TARGET_SECONDS: Final = 0.12
@@ -32,7 +33,7 @@ class Contender(msgspec.Struct, frozen=True):
 
 
 class WorkerFailed(RuntimeError):
-    """A contender's process died; its own error output is above."""
+    """A contender's process died; the message ends with the last it said."""
 
 
 class Worker:
@@ -40,17 +41,23 @@ class Worker:
 
     def __init__(self, contender: Contender, log: Path) -> None:
         self._name = contender.name
-        self._process = subprocess.Popen(
+        self._log = log
+        with log.open("ab") as output:
+            self._process = self._spawn(contender, output)
+        self._answer()
+        self._times = self._calibrated()
+
+    def _spawn(self, contender: Contender, output: IO[bytes]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
             [str(contender.python), "-m", "bench.worker", contender.workload, json.dumps(contender.arguments)],
             cwd=_ROOT,
-            env=os.environ | {"PYTHONPATH": f"src{os.pathsep}examples", "BENCH_LOG": str(log)} | contender.environment,
+            env=os.environ | {"PYTHONPATH": f"src{os.pathsep}examples"} | contender.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=output,
             text=True,
             preexec_fn=_pin,  # noqa: PLW1509 - we start no threads
         )
-        self._answer()
-        self._times = self._calibrated()
 
     def run(self) -> float:
         """Run one round.
@@ -87,7 +94,7 @@ class Worker:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise WorkerFailed(f"{self._name} stopped with exit code {self._process.wait(10)}")
+            raise WorkerFailed(f"{self._name} stopped with exit code {self._process.wait(10)}: {last_words(self._log)}")
         return dict(json.loads(line))
 
 

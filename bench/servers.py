@@ -19,6 +19,7 @@ from bench.machine import MEASURED_CORE
 
 START_TIMEOUT: Final = 60.0
 STOP_TIMEOUT: Final = 15.0
+_LAST_WORDS: Final = 800
 
 
 class ServerFailed(RuntimeError):
@@ -97,8 +98,7 @@ class Server:
         until = time.monotonic() + START_TIMEOUT
         while not answers(self.port, self._ready):
             if self._process.poll() is not None or time.monotonic() > until:
-                said = self._log.read_bytes()[-800:].decode(errors="replace").strip()
-                raise ServerFailed(f"{self.name} did not start: {said}")
+                raise ServerFailed(f"{self.name} did not start: {last_words(self._log)}")
             time.sleep(0.02)
 
 
@@ -112,6 +112,11 @@ def answers(port: int, path: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def last_words(log: Path) -> str:
+    """The end of a log, for a message."""
+    return log.read_bytes()[-_LAST_WORDS:].decode(errors="replace").strip().replace("[", "(")
 
 
 def free_port() -> int:

@@ -54,10 +54,9 @@ async def _serve(target: str, arguments: dict[str, object], answers: TextIO) -> 
 
 
 def _keep_answers_apart() -> TextIO:
-    """Our answers get a descriptor of their own; what the measured code logs goes to the file named by BENCH_LOG."""
+    """Our answers get a descriptor of their own; what the measured code prints joins its log, on standard error."""
     answers = os.fdopen(os.dup(1), "w")
-    log = os.open(os.environ.get("BENCH_LOG", os.devnull), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    os.dup2(log, 1)
+    os.dup2(2, 1)
     return answers
 
 
