@@ -40,7 +40,7 @@ async def sealed(world: World, *batches: int) -> list[AuditSeal]:
 
 
 async def verdict(world: World) -> Verdict:
-    return await world.get(VerifyingService).verify()
+    return await world.get(VerifyingService).verify_audit_log()
 
 
 async def row_id(world: World, number: int) -> str:
