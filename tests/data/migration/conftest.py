@@ -49,6 +49,13 @@ async def owner_url() -> AsyncIterator[str]:
 
 
 @pytest.fixture
+def signed_in_as(owner_url: str) -> Callable[[str], str]:
+    """The same database's URL for another role."""
+    parts = urlsplit(owner_url)
+    return lambda role: urlunsplit(parts._replace(netloc=f"{role}@{parts.netloc.rpartition('@')[2]}"))
+
+
+@pytest.fixture
 async def owner(owner_url: str) -> AsyncIterator[asyncpg.Connection]:
     connection = await asyncpg.connect(owner_url, statement_cache_size=0)
     yield connection

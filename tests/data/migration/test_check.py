@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -113,7 +114,7 @@ async def test_the_database_that_it_is_tried_in_is_gone_afterwards(owner_url: st
 
     async def fail() -> None:
         async with scratch_database(owner_url) as url:
-            names.append(url.rpartition("/")[2])
+            names.append(urlsplit(url).path.removeprefix("/"))
             assert await owner.fetchval(there, names[0])
             raise MigrationFailed("as a migration would")
 
@@ -122,12 +123,14 @@ async def test_the_database_that_it_is_tried_in_is_gone_afterwards(owner_url: st
     assert not await owner.fetchval(there, names[0])
 
 
-async def test_an_owner_who_may_not_make_databases_is_told(owner_url: str, orders: Branch, owner: asyncpg.Connection) -> None:
+async def test_an_owner_who_may_not_make_databases_is_told(
+    signed_in_as: Callable[[str], str], orders: Branch, owner: asyncpg.Connection
+) -> None:
     role = await owner.fetchval("SELECT 'r_' || current_database()")
     await owner.execute(f"CREATE ROLE {role} LOGIN")
     try:
         with pytest.raises(CannotStart, match="may not make a database"):
-            await check_migrations(owner_url.replace("//postgres@", f"//{role}@"), [orders])
+            await check_migrations(signed_in_as(role), [orders])
     finally:
         await owner.execute(f"DROP ROLE {role}")
 

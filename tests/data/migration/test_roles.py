@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import asyncpg
 import pytest
@@ -120,27 +120,29 @@ async def test_whoever_could_rewrite_the_audit_log_is_recognised(app: asyncpg.Co
     assert await may_rewrite_audit(app)
 
 
-async def test_a_login_is_lent_the_role(owner_url: str, migrations: Migrations, owner: asyncpg.Connection, login: str) -> None:
+async def test_a_login_is_lent_the_role(
+    signed_in_as: Callable[[str], str], migrations: Migrations, owner: asyncpg.Connection, login: str
+) -> None:
     await migrations.up()
     assert await AppRole(login).ensure(owner) is None
-    connection = await asyncpg.connect(owner_url.replace("//postgres@", f"//{login}@"), server_settings={"role": APP_ROLE})
+    connection = await asyncpg.connect(signed_in_as(login), server_settings={"role": APP_ROLE})
     await connection.execute(AUDIT)
     assert not await may_rewrite_audit(connection)
     await connection.close()
 
 
 async def test_an_owner_who_may_not_make_roles_grants_to_the_login_and_warns(
-    owner_url: str, owner: asyncpg.Connection, runtime: Branch, login: str
+    signed_in_as: Callable[[str], str], owner: asyncpg.Connection, runtime: Branch, login: str
 ) -> None:
     poor = f"{login}_owner"
     await owner.execute(f"CREATE ROLE {poor} LOGIN; GRANT CREATE, USAGE ON SCHEMA public TO {poor}")
     said: list[str] = []
-    url = owner_url.replace("//postgres@", f"//{poor}@")
+    url = signed_in_as(poor)
     try:
         role = AppRole(login, name=f"{login}_app")
         await Migrations(url, [runtime], role=role, say=said.append).up()
         assert f"the owner can't make the role {login}_app" in said[-1]
-        connection = await asyncpg.connect(owner_url.replace("//postgres@", f"//{login}@"))
+        connection = await asyncpg.connect(signed_in_as(login))
         await connection.execute(AUDIT)
         assert not await may_rewrite_audit(connection)
         await connection.close()
