@@ -15,7 +15,7 @@ MAX_ITEMS: Final = 50
 MAX_DEPTH: Final = 5
 
 _SECRET_ANYWHERE: Final = re.compile(
-    r"passw|secret|authorization|cookie|api_?key|private_?key|credential|signature|passphrase|pepper", re.IGNORECASE
+    r"passw|secret|authorization|cookie|api[-_]?key|private[-_]?key|credential|signature|passphrase|pepper", re.IGNORECASE
 ).search
 _SECRET_WORDS: Final = frozenset((
     "token", "tokens", "jwt", "bearer", "pin", "pwd", "otp", "totp", "dsn", "email", "emails", "mail", "phone", "birthdate", "iban"
@@ -26,6 +26,7 @@ _SECRET_VALUES: Final = re.compile(
     \b fort_[A-Za-z0-9_-]+                                   # API keys
     | \b fr_[A-Za-z0-9_.-]{8,}                               # refresh tokens
     | \b eyJ[A-Za-z0-9_-]{6,} (?:\.[A-Za-z0-9_-]*){0,4}      # JWS and JWE
+    | (?i: (?<=password=) | (?<=passwd=) | (?<=secret=) | (?<=token=) | (?<=key=) | (?<=code=) ) [^\s&'",)\[]+
     | (?<=Bearer[ ])\S+ | (?<=Basic[ ])[A-Za-z0-9+/=]{6,}
     | (?<=://)[^\s/@:]{0,256}:[^\s/@]{1,256}(?=@)            # user:password in a URL
     | [A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}  # e-mail addresses
