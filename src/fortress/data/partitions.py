@@ -163,7 +163,6 @@ class Partitions:
             try:
                 async with connection.transaction():
                     await connection.execute(f"SET LOCAL lock_timeout = {int(self._lock_timeout * 1000)}")
-                    await connection.execute("SET LOCAL timezone = 'UTC'")
                     await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK_KEY)
                     return await change()
             except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError, asyncpg.CheckViolationError):

@@ -91,8 +91,9 @@ async def test_new_partitions_are_closed_from_their_first_moment(
     assert len(made) == 4
     for name in made:
         assert await app.fetchval(f"SELECT count(*) FROM {name}") == 0
-        with pytest.raises(DENIED):
-            await app.execute(f"UPDATE {name} SET at = now()")
+        for change in (f"UPDATE {name} SET at = now()", f"INSERT INTO {name} DEFAULT VALUES"):
+            with pytest.raises(DENIED):
+                await app.execute(change)
 
 
 async def test_new_tables_can_be_read_and_filled_but_not_changed_until_migrated(
