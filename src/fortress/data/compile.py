@@ -98,7 +98,10 @@ def _ordered(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ..
     """What takes these out of a dict, in this order."""
     if len(names) > 1:
         return itemgetter(*names)
-    return lambda given: tuple([given[name] for name in names])
+    if not names:
+        return lambda _: ()
+    (only,) = names
+    return lambda given: (given[only],)
 
 
 def parameter(name: str, kind: Any) -> sa.BindParameter[Any]:

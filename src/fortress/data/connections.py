@@ -74,6 +74,14 @@ class Kept:
         rows: list[asyncpg.Record] = await self._execute(prepared[0], arguments, "", 0, False, None)
         return rows
 
+    async def run_alone(self, sql: str, arguments: Sequence[Any]) -> list[asyncpg.Record]:
+        """As `run`, outside a transaction: a statement refused before it began, as the schema has changed, is prepared anew."""
+        try:
+            return await self.run(sql, arguments)
+        except asyncpg.InvalidCachedStatementError:
+            self.forget_statements()
+            return await self.run(sql, arguments)
+
     async def command(self, sql: str) -> str:
         """Run a statement without values, such as BEGIN; its tag."""
         self._traffic.round_trips += 1
@@ -103,6 +111,7 @@ class Connections:
     Attributes:
         waiting: callers in the queue.
         opened: connections opened since the start.
+        closing: connections that are being closed and still hold their place.
     """
 
     def __init__(
@@ -111,6 +120,7 @@ class Connections:
         self.name = name
         self.size = size
         self.opened = 0
+        self.closing = 0
         self._connect = connect
         self._wait = wait
         self._traffic = traffic
@@ -128,7 +138,7 @@ class Connections:
 
     @property
     def in_use(self) -> int:
-        return self.size - self._places - len(self._free)
+        return self.size - self._places - len(self._free) - self.closing
 
     @property
     def waiting(self) -> int:
@@ -174,6 +184,7 @@ class Connections:
         if kept.connection.is_closed():
             self._free_place()
             return
+        self.closing += 1
         task = asyncio.get_running_loop().create_task(self._close(kept))
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
@@ -182,7 +193,7 @@ class Connections:
         """One statement in a transaction of its own. Raises what the driver raises."""
         kept = await self.acquire()
         try:
-            rows = await kept.run(sql, arguments)
+            rows = await kept.run_alone(sql, arguments)
         except BaseException as error:
             self.give_back(kept, error)
             raise
@@ -205,8 +216,6 @@ class Connections:
 
     def give_back(self, kept: Kept, error: BaseException) -> None:
         """The connection after an error outside a transaction: kept when the server answered in order, else closed."""
-        if is_stale_plan(error):
-            kept.forget_statements()
         if is_clean(error):
             self.release(kept)
         else:
@@ -276,6 +285,7 @@ class Connections:
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             kept.connection.terminate()
         finally:
+            self.closing -= 1
             self._free_place()
 
 
@@ -308,7 +318,10 @@ class ReadConnections(Connections):
             raise refusal(error) from None
 
     def _worth_another(self, kept: Kept, error: BaseException) -> bool:
-        if kept.used and is_lost(error) and not isinstance(error, TimeoutError):
-            self.drop_idle()
+        if is_stale_plan(error):
+            kept.forget_statements()
             return True
-        return is_stale_plan(error)
+        if not kept.used or not is_lost(error) or isinstance(error, TimeoutError):
+            return False
+        self.drop_idle()
+        return True

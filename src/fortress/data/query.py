@@ -34,6 +34,7 @@ T = TypeVar("T")
 E = TypeVar("E", bound=Entity)
 
 MOST: Final = 1000
+_ANYONE: Final = Reach.ANY
 
 Changing = sa.Update | sa.Delete | sa.Insert
 Returning = ReturningInsert[*tuple[Any, ...]] | ReturningUpdate[*tuple[Any, ...]] | ReturningDelete[*tuple[Any, ...]]
@@ -113,9 +114,11 @@ class Query:
     def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and values of one call. `given` may be changed."""
         compiled = self._anyone
-        if self._own is not None and reader.principal.reach is not Reach.ANY:
-            compiled = self._own
-            given[OWNER] = reader.principal.id
+        if self._own is not None:
+            principal = reader.principal
+            if principal.reach is not _ANYONE:
+                compiled = self._own
+                given[OWNER] = principal.id
         if compiled is None:
             raise CannotStart(f"{self.name} is not part of a repository")
         return compiled.sql, compiled.arguments(given)
