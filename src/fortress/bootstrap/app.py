@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 from fortress.bootstrap.assembly import Assembly, SetLimit
@@ -128,13 +129,19 @@ class Fortress:
         if settings.env is Environment.PRODUCTION:
             return None
         await self.migrations(settings, say).up()
-        runtime = self._runtime(settings)
-        await runtime.open()
-        try:
+        async with self.opened(settings) as runtime:
             for domain in self.domains:
                 if domain.demo is not None:
                     await runtime.container.bind(domain.demo)()
             return await runtime.ensure_administrator(settings.administrator)
+
+    @asynccontextmanager
+    async def opened(self, settings: Settings) -> AsyncIterator[Runtime]:
+        """The parts that services need, without serving; for commands."""
+        runtime = self._runtime(settings)
+        try:
+            await runtime.open()
+            yield runtime
         finally:
             await runtime.close()
 

@@ -48,10 +48,8 @@ class Assembly:
         breaches: list[BrokenRule] = list(route_breaches(declared))
         if breaches:
             raise BrokenRules(breaches)
-        self.routes: list[Route] = [*self._own_routes(), *declared]
-        if set_limit is not None:
-            for route in self.routes:
-                route.policy["limit"] = set_limit(route, route.policy["limit"])
+        routes: list[Route] = [*self._own_routes(), *declared]
+        self.routes = routes if set_limit is None else [_limited(route, set_limit) for route in routes]
 
     @property
     def classes(self) -> list[type[Any]]:
@@ -94,6 +92,13 @@ class Assembly:
     def _own_routes(self) -> list[Route]:
         documents = [document_route(version) for version in range(1, self.current + 1)]
         return [*health.ROUTES, *docs.ROUTES, *wellknown.ROUTES, *documents]
+
+
+def _limited(route: Route, set_limit: SetLimit) -> Route:
+    """The route under the project's limit; the one that was declared is left alone, for another app may serve it too."""
+    policy = route.policy.copy()
+    policy["limit"] = set_limit(route, policy["limit"])
+    return Route(route.verb, route.path, route.handler, policy, versioned=route.versioned)
 
 
 def _tables(domain: Domain) -> list[Any]:

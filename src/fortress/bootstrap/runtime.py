@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import asyncpg
 import msgspec
@@ -52,8 +52,12 @@ from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.settings import Settings
 from fortress.telemetry.board import Board
+from fortress.telemetry.instruments import Merge
 from fortress.telemetry.logs import Logs
+from fortress.telemetry.loop import LoopWatch
 from fortress.telemetry.metrics import Metrics
+
+T = TypeVar("T")
 
 CALLERS_REMEMBERED: Final = 20_000
 GRACE_SECONDS: Final = 5.0
@@ -129,11 +133,14 @@ class Runtime:
 
     async def ensure_administrator(self, email: str) -> str | None:
         """Have somebody who may do everything; gives the password when one was made up just now."""
-        keeper = self.container.get(self.assembly.provider_of(AdministratorKeeper))
         password = self.settings.admin_password
         given = password.get_secret_value() if password else None
-        made: str | None = await keeper.ensure_administrator(email, given)
-        return made
+        return await self.provider(AdministratorKeeper).ensure_administrator(email, given)
+
+    def provider(self, port: type[T]) -> T:
+        """The service that does what a port of the runtime asks for."""
+        found: T = self.container.get(self.assembly.provider_of(port))
+        return found
 
     async def _database(self) -> Database:
         connection = await self._connect()
@@ -207,6 +214,9 @@ class Runtime:
         table = self._table()
         documents.describe(table.endpoints)
         self.edge = self._edge(table, Identify(self._schemes(bus)), limiter)
+        watch = LoopWatch(self.metrics, self._clock)
+        watch.start()
+        self._stack.callback(watch.stop)
         self._begin(self.metrics.keep_sampling())
         self._keep_up()
 
@@ -253,7 +263,7 @@ class Runtime:
         return bus
 
     def _schemes(self, bus: Bus) -> Sequence[Scheme]:
-        directory = self.container.get(self.assembly.provider_of(CallerDirectory))
+        directory = self.provider(CallerDirectory)
         permissions, callers = self.assembly.permissions, self.callers
         tokens = self.container.get(AccessTokens)
         sessions = SessionVerifier(tokens, directory, permissions, callers, bus.certain, self._clock)
@@ -303,9 +313,16 @@ class Runtime:
     def _partition_upkeep(self, owner: SecretStr) -> Callable[[], Coroutine[Any, Any, None]]:
         partitions = Partitions(partitioned(self.assembly.tables()), self._clock, ahead=self.settings.partitions_ahead)
 
+        strays = {
+            table.table: self.metrics.gauge("partition_default_rows", "Rows that no month took.", {"table": table.table}, Merge.MAX)
+            for table in partitions.tables
+        }
+
         async def run() -> None:
             connection = await asyncpg.connect(owner.get_secret_value(), timeout=CONNECT_SECONDS)
             try:
+                for table, rows in (await partitions.default_rows(connection)).items():
+                    strays[table].set(rows)
                 await partitions.ensure(connection)
                 await partitions.retire(connection)
             finally:

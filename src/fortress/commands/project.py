@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +12,7 @@ from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 
+from fortress.commands.audit import AuditKeeper, Verdict
 from fortress.data.embedded import EmbeddedServer
 from fortress.settings import Settings, read_settings
 
@@ -25,11 +27,12 @@ Target = Annotated[
 ]
 
 console = Console(highlight=False, soft_wrap=True)
+_progress = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say(line: str) -> None:
-    """One line of progress, for people."""
-    console.print(f"[dim]·[/] {escape(line)}")
+    """One line of progress, for people; what scripts read stays clean."""
+    _progress.print(f"[dim]·[/] {escape(line)}")
 
 
 @contextmanager
@@ -62,6 +65,16 @@ class Project:
         """The migrations of the app that is set, over a database that answers."""
         with self.opened() as (app, settings):
             yield app.migrations(settings, say)
+
+    def verify_audit_log(self) -> Verdict:
+        """What the keeper of the audit log finds."""
+
+        async def verify(app: Fortress, settings: Settings) -> Verdict:
+            async with app.opened(settings) as runtime:
+                return await runtime.provider(AuditKeeper).verify_audit_log()
+
+        with self.opened() as (app, settings):
+            return asyncio.run(verify(app, settings))
 
     @contextmanager
     def opened(self) -> Iterator[tuple[Fortress, Settings]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from fortress.commands import keys
+from fortress.commands.audit import audit_app
 from fortress.commands.inspect import InspectCommands
 from fortress.commands.migrate import migrate_app
 from fortress.commands.project import LoadApp, Project
@@ -25,5 +26,6 @@ def shell(load: LoadApp) -> typer.Typer:
     for command in (ServeCommand(project).serve, inspect.check, inspect.routes, inspect.doctor):
         app.command()(command)
     app.add_typer(migrate_app(project.migrations), name="migrate")
+    app.add_typer(audit_app(project.verify_audit_log), name="audit")
     app.add_typer(keys.group, name="keys")
     return app
