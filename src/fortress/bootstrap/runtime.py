@@ -314,7 +314,9 @@ class Runtime:
         partitions = Partitions(partitioned(self.assembly.tables()), self._clock, ahead=self.settings.partitions_ahead)
 
         strays = {
-            table.table: self.metrics.gauge("partition_default_rows", "Rows that no month took.", {"table": table.table}, Merge.MAX)
+            str(table.table): self.metrics.gauge(
+                "partition_default_rows", "Rows that no month took.", {"table": str(table.table)}, Merge.MAX
+            )
             for table in partitions.tables
         }
 
