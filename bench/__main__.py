@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -39,6 +40,8 @@ def main(
     console = Console(stderr=as_json)
     issues = issue or [FOUNDATION]
     chosen = _chosen(only)
+    if shutil.which("wrk") is None:
+        console.print("wrk not found (apt install wrk); our own client makes the load instead")
     factor = 2 if full else 1
     with tempfile.TemporaryDirectory(prefix="fortress-bench-") as directory, server(os.environ, console) as url:
         run = Run(url, rounds * factor, seconds * (3 if full else 1), Path(directory), _say(console))

@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 
 _TIMEOUT: Final = 30.0
+Step = Callable[[], Awaitable[object]]
 
 
 class Refused(RuntimeError):
@@ -76,11 +77,11 @@ async def connect(port: int) -> AsyncIterator[Connection]:
         writer.close()
 
 
-async def repeat(steps: list[Callable[[], Awaitable[object]]], seconds: float) -> int:
+async def repeat(steps: list[Step], seconds: float) -> int:
     """Run each step over and over, all beside each other, for so many seconds; how often in all."""
     until = time.monotonic() + seconds
 
-    async def one(step: Callable[[], Awaitable[object]]) -> int:
+    async def one(step: Step) -> int:
         done = 0
         while time.monotonic() < until:
             await step()

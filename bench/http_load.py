@@ -1,4 +1,4 @@
-"""Whole requests over HTTP with wrk: many clients, kept connections, from another core."""
+"""Whole requests over HTTP: many clients, kept connections, from another core; by wrk, or by our own client where it is missing."""
 
 from __future__ import annotations
 
@@ -12,17 +12,12 @@ from typing import Final
 
 import msgspec
 
+from bench import client_load
+from bench.client import encode
 from bench.machine import OTHER_CORE
 
 CONNECTIONS: Final = 16
 _SCRIPT: Final = Path(__file__).parent / "requests.lua"
-
-
-class NoWrk(RuntimeError):
-    """wrk is not installed; it comes with the system's packages."""
-
-    def __init__(self) -> None:
-        super().__init__("wrk not found (apt install wrk)")
 
 
 class LoadFailed(RuntimeError):
@@ -40,6 +35,9 @@ class HttpRequest(msgspec.Struct, frozen=True):
     def line(self) -> str:
         head = "|".join(f"{name}={value}" for name, value in self.headers.items())
         return "\t".join((self.method, self.path, head, self.body))
+
+    def encoded(self) -> bytes:
+        return encode(self.method, self.path, self.headers, self.body.encode())
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -67,11 +65,10 @@ def drive(url: str, requests: Sequence[HttpRequest], seconds: int) -> Load:
     """Send these requests over and over for so many seconds.
 
     Raises:
-        NoWrk: it is not installed.
         LoadFailed: wrk could not run.
     """
     if shutil.which("wrk") is None:
-        raise NoWrk
+        return msgspec.convert(client_load.drive(port_of(url), [request.encoded() for request in requests], seconds, CONNECTIONS), Load)
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
         file.write("\n".join(request.line() for request in requests))
         file.flush()
@@ -86,6 +83,10 @@ def _wrk(url: str, file: str, seconds: int) -> Load:
         return msgspec.json.decode(last, type=Load)
     except msgspec.DecodeError:
         raise LoadFailed(f"wrk: {done.stderr.strip() or last}") from None
+
+
+def port_of(url: str) -> int:
+    return int(url.rpartition(":")[2])
 
 
 def _pin() -> None:

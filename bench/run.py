@@ -10,12 +10,12 @@ import msgspec
 from bench.client import Refused
 from bench.contest import Contender, WorkerFailed, contest
 from bench.environment import NotInstalled
-from bench.http_load import LoadFailed, NoWrk
+from bench.http_load import LoadFailed
 from bench.rows import Figure, Missing, Outcome
 from bench.servers import ServerFailed
 from bench.statistics import Summary
 
-EXPECTED = (WorkerFailed, NotInstalled, NoWrk, LoadFailed, ServerFailed, Refused)
+EXPECTED = (WorkerFailed, NotInstalled, LoadFailed, ServerFailed, Refused)
 """What stops a measure but not the run."""
 
 

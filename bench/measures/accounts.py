@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from typing import Final
 
 from argon2 import PasswordHasher
 
-from bench.client import Connection, connect, repeat
+from bench.client import Connection, Step, connect, repeat
 from bench.fortress_server import fortress_server, new_database
 from bench.machine import MEASURED_CORE, OTHER_CORE
 from bench.people import API, PASSWORD, Person, people
@@ -23,7 +23,6 @@ from fortress.settings import Settings
 
 _CLIENTS: Final = 8
 _CORES: Final = len({MEASURED_CORE, OTHER_CORE})
-Step = Callable[[], Awaitable[object]]
 
 
 def take(run: Run) -> Sequence[Outcome]:
