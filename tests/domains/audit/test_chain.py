@@ -16,7 +16,7 @@ from tests.domains.conftest import World
 from fortress.domains.audit.contract import Breach, Fault, Verdict
 from fortress.domains.audit.models import AuditSeal
 from fortress.domains.audit.repository import LogRow
-from fortress.domains.audit.service import SealingService, VerifyingService, Witness, sealing
+from fortress.domains.audit.service import SealingService, VerifyingService, Witness, sealing, verifying
 from fortress.domains.audit.service.canonical import framed, hash_of_row, hash_of_seal
 from fortress.security import SYSTEM
 
@@ -121,6 +121,15 @@ async def test_the_first_of_several_breaches_comes_first(world: World) -> None:
     first, second = await row_id(world, 2), await row_id(world, 5)
     await world.owner.execute("UPDATE audit_log SET action = 'x' WHERE id = ANY ($1)", [UUID(first), UUID(second)])
     assert [first, second] == [breach.row for breach in (await verdict(world)).breaches]
+
+
+async def test_a_check_that_stops_early_still_knows_where_the_chain_ends(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verifying, "MOST_BREACHES", 2)
+    await sealed(world, 3, 3, 3)
+    await world.owner.execute("UPDATE audit_log SET action = 'x'")
+    found = await verdict(world)
+    assert (found.seals, found.unsealed, len(found.breaches)) == (1, 0, 2)
+    assert {breach.fault for breach in found.breaches} == {Fault.CHANGED_ROW}
 
 
 async def test_a_seal_made_to_fit_a_changed_row_is_a_forgery(world: World) -> None:

@@ -65,7 +65,7 @@ async def test_another_persons_account_is_not_there_for_who_reaches_their_own(wo
 
 async def test_other_domains_learn_who_somebody_is(world: World) -> None:
     ann = await world.somebody()
-    people = world.container.get(People)  # type: ignore[type-abstract]
+    people = world.container.get(People)
     person = await people.person(ann)
     assert person is not None
     assert (person.email, person.active) == ("ann@example.com", True)

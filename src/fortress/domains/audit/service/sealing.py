@@ -31,7 +31,8 @@ _logger = structlog.get_logger("fortress.audit")
 class SealingService:
     """Seals what no running transaction can add to any more, in the order of the transactions.
 
-    A transaction that stays open holds the horizon back for everyone, so what is unsealed grows until it ends.
+    A transaction that stays open, in whatever database of the server, holds the horizon back, so that what is unsealed grows until
+    it ends.
     """
 
     def __init__(

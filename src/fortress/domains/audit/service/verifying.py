@@ -49,8 +49,10 @@ class VerifyingService(AuditTrail):
             last = seal
             if len(breaches) >= MOST_BREACHES:
                 break
-        breaches += await self._of_end(reader, testimony, last)
-        tail = await self._log.tail(reader, **place_of(last))
+        # Asked anew: the loop may have ended early, and sealing goes on meanwhile.
+        end = next(iter(await self._seals.last(reader)), None)
+        breaches += await self._of_end(reader, testimony, end)
+        tail = await self._log.tail(reader, **place_of(end))
         waits = (self._clock.now() - tail.oldest).total_seconds() if tail.oldest else 0.0
         return Verdict(last.number if last else 0, rows, tail.rows, max(0.0, waits), testimony is not None, tuple(breaches[:MOST_BREACHES]))
 
