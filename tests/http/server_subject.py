@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 import time
-from pathlib import Path
 
 from fortress.errors import CannotStart
 from fortress.http.drain import DrainState
@@ -57,7 +56,7 @@ def _slow_to_load(drain: DrainState) -> Subject:
 def main() -> int:
     given = dict(part.split("=", 1) for part in sys.argv[2:])
     make_app = _slow_to_load if given.pop("slow", "") else Subject
-    settings = Settings(port=int(sys.argv[1]), state_dir=Path("unused"), log_format="json", **given)  # type: ignore[arg-type]
+    settings = Settings.model_validate({"port": sys.argv[1], "log_format": "json"} | given)
     configure_logging(settings)
     try:
         serve(make_app, settings)

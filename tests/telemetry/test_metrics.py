@@ -132,6 +132,7 @@ def test_gauges_are_of_the_living_only() -> None:
     board = Board.for_workers(1)
     metrics = Metrics(board)
     metrics.watch("pool_in_use", "Connections.", lambda: 3)
+    metrics.sample()
 
     def serve() -> None:
         worker = Metrics(board)

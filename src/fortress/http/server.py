@@ -156,7 +156,8 @@ def _check_tls(settings: Settings) -> None:
     if settings.tls_cert is None or settings.tls_key is None:
         raise CannotStart("TLS needs a certificate and its key", hint="FORTRESS_TLS_CERT and FORTRESS_TLS_KEY")
     try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key)
+        # The empty password keeps an encrypted key from asking the terminal for one.
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(settings.tls_cert, settings.tls_key, password="")
     except (OSError, ssl.SSLError) as error:
         reason = error.strerror or getattr(error, "reason", None) or "not a PEM certificate and its key"
         raise CannotStart(f"the TLS certificate and key can't be used: {reason}") from None
