@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from operator import itemgetter
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSONB
@@ -46,6 +46,7 @@ class _Dialect(PGDialect_asyncpg):
 
 
 _new_dialect: Callable[[], Any] = _Dialect
+_DIALECT: Final = _new_dialect()
 
 
 class Compiled:
@@ -59,7 +60,7 @@ class Compiled:
     __slots__ = ("_constants", "_count", "_dumps", "_ordered", "_plain", "names", "sql")
 
     def __init__(self, statement: sa.ClauseElement) -> None:
-        compiled: Any = statement.compile(dialect=_new_dialect())
+        compiled: Any = statement.compile(dialect=_DIALECT)
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
         self.sql: str = " ".join(compiled.string.split("\n"))
         self.names = tuple(bind.key.removeprefix(_GIVEN) for bind in binds)

@@ -162,6 +162,8 @@ def _session(settings: Settings, role: str | None, schema: str) -> dict[str, str
         "lock_timeout": _milliseconds(settings.lock_timeout),
         "idle_in_transaction_session_timeout": _milliseconds(settings.idle_transaction_timeout),
         "jit": "off",
+        # The compiled texts take a backslash for a backslash.
+        "standard_conforming_strings": "on",
     }
     return session | ({"role": role} if role else {})
 
