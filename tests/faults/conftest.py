@@ -1,0 +1,119 @@
+"""Real servers for the fault tests: their databases, processes, clients and people."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from tests.faults.harness.live import LiveClient, addresses
+from tests.faults.harness.serving import Server, Stable
+
+from fortress import Fortress
+from fortress.settings import Settings
+from fortress.testing.callers import Callers
+from fortress.testing.client import Client
+from fortress.testing.databases import Databases
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+from fortress.testing.servers import server_names, server_url
+
+Serve = Callable[..., Server]
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+
+@pytest.fixture(scope="session")
+def fault_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
+    """Makes databases on one server only: what is tested here is what processes do to each other."""
+    with server_url(server_names()[0], Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+        yield Databases(url)
+
+
+@pytest.fixture(scope="session")
+def fault_template(app: Fortress, fault_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A database with the shop's schema, an administrator and demo data."""
+    state = tmp_path_factory.mktemp("fault-template")
+
+    async def migrate(url: str) -> None:
+        secret = SecretStr(url)
+        settings = Settings(
+            state_dir=state,
+            database_url=secret,
+            database_owner_url=secret,
+            admin_email=ADMIN,
+            admin_password=SecretStr(ADMIN_PASSWORD),
+            argon2_memory=12_288,
+            argon2_time=1,
+        )
+        await app.prepare(settings, lambda _line: None)
+
+    name = asyncio.run(fault_databases.template(migrate))
+    yield name
+    asyncio.run(fault_databases.drop(name))
+
+
+@pytest.fixture(scope="module")
+def serve(fault_databases: Databases, fault_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+    """Starts a server on a database of its own: `serve(workers=2, header_timeout=1)`; all end with the module.
+
+    `through` turns the database's URL into another one (a tap's); `app`, `directory` serve another project.
+    """
+    stable = Stable()
+    with ExitStack() as stack:
+        stack.callback(stable.clear)
+
+        def start(*, through: Callable[[str], str] = str, **options: Any) -> Server:
+            url = stack.enter_context(_clone(fault_databases, fault_template))
+            server = stable.add(Server(through(url), tmp_path_factory.mktemp("state"), **options))
+            server.start()
+            return server
+
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(serve: Serve) -> Server:
+    """One server with two workers for all tests of a module that do it no harm."""
+    return serve()
+
+
+@pytest.fixture(scope="session")
+def address() -> Callable[[], str]:
+    """Gives a loopback address that nobody has called from yet, so that no other test's limits count."""
+    return addresses().__next__
+
+
+@pytest.fixture
+async def client(server: Server, address: Callable[[], str]) -> AsyncIterator[LiveClient]:
+    """Calls `server`, each connection from another address, a connection for each request."""
+    async with LiveClient(server.port, address=address, kept=False) as opened:
+        yield opened
+
+
+@pytest.fixture
+def callers(client: Client) -> Callers:
+    """Makes people on `server`."""
+    return Callers(client, ADMIN, ADMIN_PASSWORD)
+
+
+@pytest.fixture
+async def owner(server: Server) -> AsyncIterator[Connection]:
+    """The database owner's connection to `server`'s database."""
+    connection = await asyncpg.connect(server.database_url, timeout=10)
+    yield connection
+    await connection.close(timeout=10)
+
+
+@contextmanager
+def _clone(databases: Databases, template: str) -> Iterator[str]:
+    """A database for as long as the block lasts; in a thread, because servers are started from tests whose loop runs."""
+    clone = databases.clone(template)
+    with ThreadPoolExecutor(1) as thread, closing(asyncio.Runner(loop_factory=asyncio.new_event_loop)) as runner:
+        yield thread.submit(runner.run, clone.__aenter__()).result()
+        thread.submit(runner.run, clone.__aexit__(None, None, None)).result()
