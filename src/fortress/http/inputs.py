@@ -14,6 +14,9 @@ from fortress.http.request import Request
 
 M = TypeVar("M", bound=BaseModel)
 MAX_QUERY_FIELDS = 50
+# A megabyte of unknown fields would be answered with several; whoever has made so many faults is helped by the first.
+MAX_ERRORS = 100
+_MAX_NAME = 100
 _JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
@@ -79,15 +82,15 @@ def refuse_query(request: Request) -> None:
 
 
 def invalid(error: ValidationError, root: str) -> Invalid:
-    """The errors of a model, each with its pointer; what was sent is never repeated."""
+    """The errors of a model, at most MAX_ERRORS, each with its pointer; what was sent is never repeated."""
     return Invalid([
         FieldError(_pointer(item["loc"], root), item["msg"].removeprefix("Value error, "), item["type"])
-        for item in error.errors(include_url=False, include_input=False, include_context=False)
+        for item in error.errors(include_url=False, include_input=False, include_context=False)[:MAX_ERRORS]
     ])  # fmt: skip
 
 
 def _pointer(location: Iterable[int | str], root: str) -> str:
-    parts = [str(part).replace("~", "~0").replace("/", "~1") for part in location]
+    parts = [str(part)[:_MAX_NAME].replace("~", "~0").replace("/", "~1") for part in location]
     return root + "/".join(parts) if parts else root.rstrip("/")
 
 

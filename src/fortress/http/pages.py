@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from pydantic import Field
 
 from fortress.data.pages import Page, PageQuery
 from fortress.http.answers import Answer, render_json
-from fortress.http.inputs import Input, read_query
+from fortress.http.inputs import Input, query_fields, read_query
 from fortress.http.request import Request
 
 
@@ -35,6 +35,6 @@ def render_page(page: Page[Any], request: Request) -> Answer:
     """The page, with a link to the next one when there is one."""
     if page.next is None:
         return render_json(page)
-    asked = read_page_query(request)
-    target = f"{request.path}?{urlencode({'limit': asked.limit, 'cursor': page.next})}"
+    asked = {**query_fields(request.query), "cursor": page.next}
+    target = f"{quote(request.path)}?{urlencode(asked)}"
     return render_json(page, headers=((b"link", f'<{target}>; rel="next"'.encode()),))

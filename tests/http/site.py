@@ -1,0 +1,135 @@
+"""The shop with limits that no test reaches and a domain that breaks, for tests that crawl every route."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from fortress import Fortress
+from fortress.domain import Domain
+from fortress.domains import standard
+from fortress.http import PUBLIC, Input, Limit, Request, Route, get, per_minute, post
+from fortress.http.router import parameters_of
+from fortress.testing.callers import PASSWORD, Callers
+from fortress.testing.client import Caller, Client, Reply
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+from shop.orders.manifest import orders
+
+MARKER: Final = "sesame-42-marker"
+BASKET: Final = {"items": [{"sku": "TEA-GREEN", "quantity": 1}]}
+NOBODY_OF_THIS_ID: Final = "01a2053f-e4f4-737b-a0aa-fca20d01e174"
+
+
+class Anything(Input):
+    """A body."""
+
+    text: str
+
+
+@get("/breaks", allow=PUBLIC, limit=per_minute(100_000))
+async def break_down(request: Request) -> None:
+    """Fail in a way that nobody foresaw, with a secret in the error."""
+    raise RuntimeError(f"SELECT password FROM users -- {MARKER} {request.path}")
+
+
+@post("/breaks", allow=PUBLIC, limit=per_minute(100_000))
+async def break_down_later(data: Anything) -> None:
+    """Fail after the body was read."""
+    raise KeyError(MARKER, data)
+
+
+@get("/scarce", allow=PUBLIC, limit=per_minute(1))
+async def be_scarce() -> None:
+    """Answer once a minute."""
+
+
+BROKEN: Final = Domain(name="broken", routes=[break_down, break_down_later, be_scarce])
+
+
+def generous(route: Route, limit: Limit) -> Limit:
+    """A limit that no test reaches, but for the route that is there to reach it."""
+    return limit if route.path == "/scarce" else msgspec.structs.replace(limit, quota=1_000_000)
+
+
+class Roaming(Client):
+    """Each call comes from another loopback address: the limits of unknown paths and methods are not the project's to raise."""
+
+    _calls = 0
+
+    async def call(self, method: str, path: str, **options: Any) -> Reply:
+        self._calls += 1
+        self._address = f"127.{self._calls >> 16 & 255}.{self._calls >> 8 & 255}.{self._calls & 255}"
+        return await super().call(method, path, **options)
+
+
+def make_app() -> Fortress:
+    """The shop, its own routes and the broken domain's, under generous limits."""
+    return Fortress(title="Shop", version=2, domains=[*standard, orders, BROKEN], limit=generous)
+
+
+class Site:
+    """A running app with somebody in it who may do everything and has one of everything.
+
+    Attributes:
+        routes: everything that is served, as (verb, path with `{parameters}`, body that succeeds).
+    """
+
+    def __init__(self, app: Fortress) -> None:
+        self.app = app
+        self.client = Roaming(app, base="")
+        self.callers = Callers(Client(app), ADMIN, ADMIN_PASSWORD)
+        self.api = Client(app)
+        self.ids: dict[str, str] = {}
+        self.admin = Caller("nobody yet")
+
+    async def furnish(self) -> None:
+        """Have one thing of each kind."""
+        self.admin = await self.callers.administrator()
+        person = await self.callers.person("somebody")
+        order = await self.api.post("/orders", BASKET, as_=self.admin)
+        key = await self.api.post("/api-keys", {"name": "one", "scopes": ["orders:read"]}, as_=self.admin)
+        await self.callers.sign_in("administrator", ADMIN, ADMIN_PASSWORD)
+        sessions = await self.api.get("/users/me/sessions", as_=self.admin)
+        other = next(one["id"] for one in sessions.json()["items"] if not one["current"])
+        self.ids = {"order_id": order.json()["id"], "key_id": key.json()["id"], "session_id": other, "user_id": person.id}
+
+    def addresses(self) -> list[tuple[Route, str]]:
+        """Every route at every address it has, parameters filled with what is there."""
+        runtime = self.app.runtime
+        assert runtime is not None
+        found = []
+        for route in self.app.assemble().routes:
+            versions = range(route.policy.get("since", 1), route.policy.get("until", self.app.version) + 1) if route.versioned else (0,)
+            found += [(route, (f"/api/v{version}" if version else "") + self.filled(route.path)) for version in versions]
+        return found
+
+    def filled(self, path: str, **ids: str) -> str:
+        """The path with its parameters filled."""
+        known = {"name": "swagger-ui.css", **self.ids, **ids}
+        for name, kind in parameters_of(path).items():
+            path = path.replace(f"{{{name}:{kind}}}", known[name])
+        return path
+
+    async def body(self, route: Route) -> Any:
+        """A body that this route takes; None: it takes none."""
+        if route.name == "refresh":
+            return {"refresh_token": (await self.callers.tokens(ADMIN, ADMIN_PASSWORD))["refresh_token"]}
+        return BODIES.get(route.name)
+
+    async def call(self, route: Route, address: str, **options: Any) -> Reply:
+        """One request with a body that succeeds, by the administrator."""
+        given = {"json": await self.body(route), "as_": self.admin, **options}
+        return await self.client.call(route.verb, address, **given)
+
+
+BODIES: Final[dict[str, Any]] = {
+    "sign_up": {"email": "new@example.com", "password": PASSWORD, "age": 30, "name": "New"},
+    "sign_in": {"email": ADMIN, "password": ADMIN_PASSWORD},
+    "change_password": {"current_password": ADMIN_PASSWORD, "new_password": "another one of a test"},
+    "change_user": {"status": "active"},
+    "make_api_key": {"name": "two", "scopes": ["orders:read"], "expires_in_days": 3},
+    "replace_roles": {"roles": ["member", "clerk"]},
+    "place_order": BASKET,
+    "break_down_later": {"text": "x"},
+}
