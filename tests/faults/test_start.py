@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
+from tests.faults.harness.serving import STOP_SECONDS, Server
 
 from fortress.testing.databases import Databases
-from tests.faults.harness.serving import STOP_SECONDS, Server
 
 pytestmark = pytest.mark.faults
 

@@ -21,7 +21,7 @@ from fortress.http.request import Receive, Scope, Send
 from fortress.mail import Mailer
 from fortress.security.directory import CallerDirectory
 from fortress.security.verifiers import KeyVerifier, SessionVerifier
-from fortress.settings import Environment, Settings, read_settings
+from fortress.settings import Settings, read_settings
 from fortress.telemetry.board import Board
 from fortress.telemetry.logs import Logs, configure_logging
 
@@ -125,15 +125,15 @@ class Fortress:
 
         Returns:
             The administrator's password, when one was made just now.
+
+        Raises:
+            CannotStart: keys or database can't be used, or the database is of a newer release; said once, before any worker is.
         """
-        if settings.env is Environment.PRODUCTION:
-            return None
-        await self.migrations(settings, say).up()
+        if not settings.production:
+            await self.migrations(settings, say).up()
         async with self.opened(settings) as runtime:
-            for domain in self.domains:
-                if domain.demo is not None:
-                    await runtime.container.bind(domain.demo)()
-            return await runtime.ensure_administrator(settings.administrator)
+            await runtime.refuse_newer_database()
+            return None if settings.production else await self._furnish(runtime, settings)
 
     @asynccontextmanager
     async def opened(self, settings: Settings) -> AsyncIterator[Runtime]:
@@ -145,11 +145,16 @@ class Fortress:
         finally:
             await runtime.close()
 
+    async def _furnish(self, runtime: Runtime, settings: Settings) -> str | None:
+        for domain in self.domains:
+            if domain.demo is not None:
+                await runtime.container.bind(domain.demo)()
+        return await runtime.ensure_administrator(settings.administrator)
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             if self.runtime is None:
-                await self.start()
-            assert self.runtime is not None
+                raise CannotStart("a request came before the start", hint="serve it with the ASGI lifespan on")
             await self.runtime.edge(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)

@@ -20,6 +20,7 @@ from fortress.bootstrap.upkeep import Task, Upkeeper
 from fortress.clock import Clock, Ids
 from fortress.data import Database
 from fortress.data.bus import Bus
+from fortress.data.migration.schema import SchemaState
 from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.errors import CannotStart
@@ -130,6 +131,16 @@ class Runtime:
     async def close(self) -> None:
         """End what runs and close what is open, newest first."""
         await self._stack.aclose()
+
+    async def refuse_newer_database(self) -> None:
+        """Raises CannotStart when a newer release has gone further than this one can follow."""
+        schema = self.assembly.schema()
+        connection = await self._connect()
+        try:
+            if await schema.state(connection) is SchemaState.AHEAD:
+                await schema.require(connection)
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
 
     async def ensure_administrator(self, email: str) -> str | None:
         """Have somebody who may do everything; gives the password when one was made up just now."""
@@ -267,7 +278,7 @@ class Runtime:
         permissions, callers = self.assembly.permissions, self.callers
         tokens = self.container.get(AccessTokens)
         sessions = SessionVerifier(tokens, directory, permissions, callers, bus.certain, self._clock)
-        keys = KeyVerifier(directory, permissions, callers, bus.certain, self._clock)
+        keys = KeyVerifier(directory, permissions, callers, bus.certain, self._clock, self.background)
         if self._replaced.schemes is not None:
             return self._replaced.schemes(sessions, keys)
         return (Bearer(sessions), HeaderKey(keys))
