@@ -92,7 +92,7 @@ class Settings(BaseModel):
     password_min: int = Field(8, ge=8, le=64, description="characters that a password must have")
     argon2_memory: int = Field(19_456, ge=12_288, description="KiB per password hash")
     argon2_time: int = Field(2, ge=1, description="passes per password hash")
-    hash_threads: int = Field(0, ge=0, le=64, description="threads that hash passwords; 0: one less than the cores")
+    hash_threads: int = Field(0, ge=0, le=64, description="threads that hash passwords per worker; 0: its share of the cores")
     hash_queue: int = Field(64, ge=1, le=10_000, description="hashes that may wait before 503")
 
     admin_email: str | None = Field(None, description="the first administrator")

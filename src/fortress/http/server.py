@@ -101,6 +101,15 @@ class _Server(MPServer):
         else:
             self._hurry(signal.SIGUSR1 if self._asked == 2 else signal.SIGKILL)
 
+    def shutdown(self, exit_code: int = 0) -> None:
+        """Stop the workers and leave; a stop that was asked for is a good end."""
+        try:
+            super().shutdown(exit_code)  # type: ignore[no-untyped-call]
+        except SystemExit:
+            # A worker may leave on the group's signal before this process has seen its own: that was no crash.
+            if not self._asked:
+                raise
+
     def _hurry(self, number: signal.Signals) -> None:
         for worker in self.wrks:
             if worker.inner.is_alive():

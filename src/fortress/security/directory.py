@@ -66,3 +66,7 @@ class CallerDirectory(Protocol):
     async def caller_of_key(self, key: UUID) -> KnownKey | None:
         """The key, when it is alive and its owner active."""
         ...
+
+    async def key_seen(self, key: UUID) -> None:
+        """Remember that a key was used; cheap to call again."""
+        ...

@@ -10,6 +10,7 @@ import asyncio
 import math
 import os
 import secrets
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,6 +25,7 @@ from fortress.security.encoding import to_base64url
 from fortress.settings import Settings
 
 MAX_BYTES: Final = 4096
+_NICENESS: Final = 5
 _WAIT_SECONDS: Final = 2.0
 _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 32
@@ -56,7 +58,7 @@ class PasswordHasher:
     Args:
         memory: KiB per hash.
         passes: argon2's time cost.
-        threads: hashes at once; 0: one less than the cores, at least one.
+        threads: hashes at once; 0: one for each core.
         queue: hashes that may wait; beyond it callers are refused at once.
         wait: seconds that a hash may wait for a thread before its caller is refused.
 
@@ -72,14 +74,16 @@ class PasswordHasher:
         )
         self._nobody = _hash_of_nobody(memory, passes)
         self._wait = wait
-        self.threads = threads or max(1, len(os.sched_getaffinity(0)) - 1)
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fortress-hash")
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fortress-hash", initializer=_give_way)
         self._places = _Places(self.threads + queue)
         self._rejected = 0
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
-        return cls(settings.argon2_memory, settings.argon2_time, settings.hash_threads, settings.hash_queue)
+        """The hasher of one worker; the workers share the cores, unless the settings say otherwise."""
+        share = math.ceil(len(os.sched_getaffinity(0)) / settings.workers)
+        return cls(settings.argon2_memory, settings.argon2_time, settings.hash_threads or share, settings.hash_queue)
 
     @property
     def queued(self) -> int:
@@ -216,6 +220,12 @@ class _Ticket:
             self._places.move(0, -1)
         else:
             self._places.move(-1, 0)
+
+
+def _give_way() -> None:
+    """Where threads have a niceness of their own (Linux), hashing leaves the processor to the event loop when both want it."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 def _bytes_of(password: str) -> bytes:

@@ -177,8 +177,12 @@ class PermissionTable:
             whole = Grant(grant) if isinstance(grant, Permission) else grant
             if whole.name not in self._bits:
                 raise CannotStart(f"role {role.name!r} grants {whole.name!r}, which no domain declares")
-            mask |= self._bits[whole.name]
+            mask |= self._with_own(whole)
         return mask
+
+    def _with_own(self, grant: Grant) -> int:
+        """Whoever reaches everyone's rows reaches their own."""
+        return self._bits[grant.name] | self._bits[grant.permission.own.name]
 
     def _usable_by(self, method: Method) -> int:
         return sum(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
+from fortress.background import Background
 from fortress.clock import Clock
 from fortress.security.apikeys import read_api_key
 from fortress.security.callers import CallerCache
@@ -84,10 +85,12 @@ class KeyVerifier(_Remembering):
         cache: CallerCache,
         certain: Callable[[], bool],
         clock: Clock,
+        background: Background,
     ) -> None:
         super().__init__(cache, certain, clock)
         self._directory = directory
         self._permissions = permissions
+        self._background = background
 
     async def verify(self, credentials: str) -> Principal:
         """The service that this key stands for. Raises InvalidToken, whatever is wrong."""
@@ -96,6 +99,7 @@ class KeyVerifier(_Remembering):
         key = await self._directory.caller_of_key(presented.id)
         if not presented.matches(key.digest if key else None) or key is None:
             raise InvalidToken
+        self._background.start(self._directory.key_seen(key.key))
         grants = self._permissions.grants_of(key.roles, Method.API_KEY) & self._permissions.grants_named(key.scopes)
         principal = Principal(key.owner, Method.API_KEY, grants, session=key.key)
         seconds = min(KEY_REMEMBERED_SECONDS, self._seconds_until(key.until)) if key.until else KEY_REMEMBERED_SECONDS
