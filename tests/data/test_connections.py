@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -97,6 +99,39 @@ async def test_a_connection_is_set_up_as_it_opens(connect: Open, data_url: str) 
     assert tuple(read) == ("UTC", "7s", "2s", "9s", "off", "fortress", "pg_monitor", "on")
     assert tuple(written) == (*tuple(read)[:-1], "off")
     assert count.round_trips == 2
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(2026, 5, 1, 12, tzinfo=UTC),
+        datetime(2026, 5, 1, 12, 0, 0, 100_000, tzinfo=UTC),
+        datetime(1, 1, 1, 0, 0, 0, 1, tzinfo=UTC),
+        datetime(9998, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+        datetime(2026, 5, 1, 12, tzinfo=timezone(timedelta(hours=-3, minutes=30))),
+    ],
+)
+async def test_readers_and_writers_see_the_same_times(database: Database, moment: datetime) -> None:
+    asked = "SELECT $1::timestamptz, $2::timestamptz[]"
+    (read,) = await database.reader(SYSTEM).rows(asked, [moment, [moment]])
+    (written,) = await database.run(asked, moment, [moment])
+    assert tuple(read) == tuple(written) == (moment, [moment])
+    assert read[0].utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize("number", ["0", "-0.01", "12.50", "1E-30", "99999999999999999999999.999", "NaN"])
+async def test_readers_and_writers_see_the_same_numbers(database: Database, number: str) -> None:
+    asked = "SELECT $1::numeric, $2::numeric[]"
+    (read,) = await database.reader(SYSTEM).rows(asked, [Decimal(number), [Decimal(number), None]])
+    (written,) = await database.run(asked, Decimal(number), [Decimal(number), None])
+    assert str(tuple(read)) == str(tuple(written))
+
+
+async def test_a_time_without_a_zone_is_refused(database: Database) -> None:
+    zoneless = datetime(2026, 5, 1)  # noqa: DTZ001 - the point
+    with pytest.raises(DatabaseFault):
+        await database.reader(SYSTEM).rows("SELECT $1::timestamptz", [zoneless])
+    assert database.readers.idle == 1
 
 
 async def test_a_temporary_table_does_not_stand_in_for_a_real_one(database: Database, create: Create) -> None:
