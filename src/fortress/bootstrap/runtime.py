@@ -105,6 +105,7 @@ class Runtime:
     async def open(self) -> None:
         """Make what services need: keys, database, hashing. Raises CannotStart."""
         settings = self.settings
+        self._stack.callback(self._logs.close)
         self.ring = open_keyring(settings, self._clock)
         self.metrics = Metrics(self._board)
         self._stack.callback(self.metrics.close)

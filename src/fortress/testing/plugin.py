@@ -110,5 +110,6 @@ def _settings(url: str, state: Path, **more: Any) -> Settings:
         argon2_memory=12_288,
         argon2_time=1,
         limit_store="memory",
+        log_level="warning",
         **more,
     )

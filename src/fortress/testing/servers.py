@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from fortress.data.embedded import EmbeddedServer
 
@@ -36,6 +38,23 @@ def server_url(name: str, directory: Path) -> Iterator[str]:
     else:
         with EmbeddedServer(directory, settings=_QUICK) as server:
             yield server.url("postgres")
+
+
+async def wire_to(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """The raw wire to the server of this PostgreSQL or Redis URL, for proxies that cut or freeze it."""
+    parts = urlsplit(url)
+    usual = 6379 if parts.scheme == "redis" else 5432
+    folder = parse_qs(parts.query).get("host")
+    if folder:
+        return await asyncio.open_unix_connection(Path(folder[0]) / f".s.PGSQL.{usual}")
+    return await asyncio.open_connection(parts.hostname or "127.0.0.1", parts.port or usual)
+
+
+def through(url: str, port: int) -> str:
+    """The same database, reached by a proxy's port on the loopback."""
+    parts = urlsplit(url)
+    person = f"{parts.netloc.rpartition('@')[0]}@" if "@" in parts.netloc else ""
+    return urlunsplit(parts._replace(netloc=f"{person}127.0.0.1:{port}", query=""))
 
 
 def answers(host: str, port: int) -> bool:
