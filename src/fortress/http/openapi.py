@@ -42,6 +42,10 @@ _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "int": {"type": "integer", "minimum": 0, "maximum": 10**18 - 1},
     "str": {"type": "string", "minLength": 1, "maxLength": 200, "pattern": r"^[^/\x00-\x1f\x7f]+$"},
 }
+# Said of every text that comes in: the reader refuses NUL wherever it stands, so the document must too.
+_NO_NUL: Final = r"^[^\u0000]*$"
+_SHAPED: Final = frozenset(("enum", "const", "pattern"))
+_SHAPED_FORMATS: Final = frozenset(("uuid", "date-time", "date", "email"))
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
 
 
@@ -124,7 +128,7 @@ def _query_parameters(signature: Signature) -> list[dict[str, Any]]:
     schema = model.model_json_schema()
     required = schema.get("required", [])
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _without_null(property_)}
+        {"name": name, "in": "query", "required": name in required, "schema": _without_nul(_without_null(property_))}
         for name, property_ in schema["properties"].items()
     ]
 
@@ -134,6 +138,18 @@ def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
     options = [option for option in schema.get("anyOf", []) if option != {"type": "null"}]
     rest = {key: value for key, value in schema.items() if key not in ("anyOf", "default") or (key == "default" and value is not None)}
     return {**rest, **options[0]} if len(options) == 1 else schema
+
+
+def _without_nul(schema: Any) -> Any:
+    """The schema of an input, every text in it without NUL."""
+    if isinstance(schema, list):
+        return [_without_nul(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    said = {name: _without_nul(value) for name, value in schema.items()}
+    if said.get("type") == "string" and not (_SHAPED & set(said) or said.get("format") in _SHAPED_FORMATS):
+        said["pattern"] = _NO_NUL
+    return said
 
 
 def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
@@ -183,4 +199,4 @@ def _components(signatures: Sequence[Signature]) -> tuple[dict[str, Any], dict[A
     schemas, components = msgspec.json.schema_components([*outputs, ProblemDocument], ref_template=_REF)
     refs: dict[Any, dict[str, Any]] = {body: inputs[(body, "validation")] for body in bodies}
     refs |= dict(zip([*outputs, ProblemDocument], schemas, strict=True))
-    return {**definitions.get("$defs", {}), **components}, refs
+    return {**_without_nul(definitions.get("$defs", {})), **components}, refs

@@ -60,6 +60,8 @@ _ADDRESS_LETTERS: Final = 64
 # asks for what this site asks beyond that.
 _FLOOR: Final = PasswordPolicy(8, (), packaged_common_passwords())
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# What `_line` asks, as far as a pattern can say it.
+_LINE_PATTERN: Final = r"^[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069\ud800-\udfff]*$"
 _NEVER_SHOWN: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
 
 
@@ -80,8 +82,10 @@ def _line(value: str) -> str:
     return stripped
 
 
+# For the document only: the policy itself tells all of a password's faults, in its own words.
+_SAID_OF_PASSWORDS: Final = Field(json_schema_extra={"minLength": 8, "maxLength": MAX_LENGTH})
 Address = Annotated[str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)]
-Line = Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_line)]
+Line = Annotated[str, Field(min_length=1, max_length=80, json_schema_extra={"pattern": _LINE_PATTERN}), AfterValidator(_line)]
 Presented = Annotated[SecretStr, Field(min_length=1, max_length=MAX_LENGTH)]
 
 
@@ -90,7 +94,7 @@ class SignUp(Input):
 
     email: Address
     name: Line | None = None
-    password: SecretStr
+    password: Annotated[SecretStr, _SAID_OF_PASSWORDS]
     age: Annotated[int, Field(ge=YOUNGEST, le=OLDEST)]
 
     @field_validator("password")
@@ -121,7 +125,7 @@ class ChangePassword(Input):
     """The password that is, and the one that shall be."""
 
     current_password: Presented
-    new_password: Presented
+    new_password: Annotated[Presented, _SAID_OF_PASSWORDS]
 
 
 class ChangeUser(Input):
