@@ -28,7 +28,7 @@ from fortress.http.server import check_port, serve
 from fortress.settings import Settings
 
 SUBJECT = Path(__file__).with_name("server_subject.py")
-SOON = 20.0
+SOON = 30.0
 
 
 def free_port() -> int:
