@@ -23,6 +23,8 @@ from fortress.http.table import RouteTable
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{8,64}").fullmatch
 _ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"x-api-key", b"x-request-id")
+# Chunks here are what a smuggler hides behind (RFC 9110 §9.3.1); a length of 0 is harmless and usual.
+_BODILESS: Final = ("GET", "HEAD")
 _CLOSE: Final = {"connection": "close"}
 _MAX_LENGTH_DIGITS: Final = 15
 _DEFAULT_PORTS: Final = re.compile(r":\d{1,5}$")
@@ -118,12 +120,16 @@ class Edge:
         host = head.get(b"host")
         if host is None or host not in self._hosts:
             return BadRequest("This host is not served here.", headers=_CLOSE)
+        if not scope["path"].startswith("/"):
+            return BadRequest("A request names a path.", headers=_CLOSE)
         if b"transfer-encoding" in head or b"content-length" in head:
-            return self._vet_framing(head)
+            return self._vet_framing(scope["method"], head)
         return None
 
-    def _vet_framing(self, head: dict[bytes, bytes]) -> Refusal | None:
+    def _vet_framing(self, method: str, head: dict[bytes, bytes]) -> Refusal | None:
         encoding, length = head.get(b"transfer-encoding"), head.get(b"content-length")
+        if encoding is not None and method in _BODILESS:
+            return BadRequest(f"{method} has no body.", headers=_CLOSE)
         if encoding is not None and (length is not None or encoding.lower() != b"chunked"):
             return BadRequest("The body's framing is ambiguous.", headers=_CLOSE)
         if length is not None and not (length.isdigit() and len(length) <= _MAX_LENGTH_DIGITS):

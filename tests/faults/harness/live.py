@@ -16,7 +16,7 @@ from fortress.testing.client import Client, Reply
 
 PATIENCE: Final = 20.0
 _LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_STATUS: Final = re.compile(rb"HTTP/1\.1 (\d{3})")
+_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _HEAD_END: Final = b"\r\n\r\n"
 Address = str | Callable[[], str]
 
@@ -60,6 +60,17 @@ class Wire:
                 return Reply(status, pairs, await self._reader.readexactly(length))
         except asyncio.IncompleteReadError as error:
             raise ConnectionError(f"closed after {len(error.partial)} bytes") from None
+
+    async def first(self, seconds: float = PATIENCE) -> bytes:
+        """What comes first: some bytes, or nothing and `closing` is set."""
+        try:
+            piece = await asyncio.wait_for(self._reader.read(65_536), seconds)
+        except TimeoutError:
+            return b""
+        except ConnectionError:
+            piece = b""
+        self.closing = not piece
+        return piece
 
     async def rest(self, seconds: float = PATIENCE) -> bytes:
         """All that comes until the server closes, or until nothing has come for `seconds`."""
