@@ -306,7 +306,7 @@ class Runtime:
             if settings.redis_url is None:
                 raise CannotStart("FORTRESS_LIMIT_STORE=redis needs FORTRESS_REDIS_URL")
             return open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
-        return PostgresStore(_LimitRunner(self.database)) if kind == "postgres" else MemoryStore(self._clock)
+        return PostgresStore(self.database) if kind == "postgres" else MemoryStore(self._clock)
 
     def _keep_up(self) -> None:
         """Begin the repeated work: the domains' own, and the partitions where the owner's URL is at hand."""
@@ -348,17 +348,6 @@ class Runtime:
         """Run beside the requests until the end."""
         task = asyncio.create_task(work)
         self._stack.push_async_callback(_end, task)
-
-
-class _LimitRunner:
-    """Runs the limit store's statements on the writers."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def fetchrow(self, sql: str, /, *args: Any) -> Any:
-        rows = await self._database.run(sql, *args)
-        return rows[0] if rows else None
 
 
 _MAY_BECOME: Final = "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1"
