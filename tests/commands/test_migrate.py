@@ -1,15 +1,10 @@
 from __future__ import annotations
 
-import asyncio
 import json
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 import sqlalchemy as sa
 import typer
@@ -18,8 +13,8 @@ from typer.testing import CliRunner
 from fortress.commands.migrate import migrate_app
 from fortress.data.migration import Branch, Migrations
 from fortress.errors import BrokenRules, CannotStart
+from fortress.testing.databases import Databases
 
-SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 MIGRATION = """from alembic import op
 
 revision = "{name}"
@@ -36,18 +31,10 @@ def downgrade():
 """
 
 
-async def _run(statement: str) -> None:
-    connection = await asyncpg.connect(SERVER)
-    await connection.execute(statement)
-    await connection.close()
-
-
 @pytest.fixture
-def owner_url() -> Iterator[str]:
-    name = f"migr_{secrets.token_hex(6)}"
-    asyncio.run(_run(f"CREATE DATABASE {name} TEMPLATE template0"))
-    yield urlunsplit(urlsplit(SERVER)._replace(path=f"/{name}"))
-    asyncio.run(_run(f"DROP DATABASE {name} WITH (FORCE)"))
+def owner_url(databases: Databases) -> Iterator[str]:
+    with databases.kept() as url:
+        yield url
 
 
 @pytest.fixture

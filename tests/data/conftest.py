@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -16,30 +14,18 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from fortress.clock import Clock, SystemClock, TimeOrderedIds
 from fortress.data import AuditEntry, Catalogue, Database, Entity, EventEntry
 from fortress.settings import Settings
+from fortress.testing.databases import Databases
 
-SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 DIALECT = make_url("postgresql+asyncpg://").get_dialect()()
 SECRET = b"the cursors' secret of the tests"
 Create = Callable[..., Awaitable[None]]
 Open = Callable[..., Awaitable[Database]]
 
 
-async def _on_server(sql: str) -> None:
-    connection = await asyncpg.connect(SERVER)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()
-
-
 @pytest.fixture(scope="session")
-def data_url(worker_id: str) -> Iterator[str]:
-    name = f"data_core_test_{worker_id}"
-    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
-    asyncio.run(_on_server(f"CREATE DATABASE {name}"))
-    asyncio.run(_on_server(f"ALTER DATABASE {name} SET synchronous_commit = off"))
-    yield SERVER.rpartition("/")[0] + f"/{name}"
-    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+def data_url(databases: Databases) -> Iterator[str]:
+    with databases.kept() as url:
+        yield url
 
 
 @pytest.fixture

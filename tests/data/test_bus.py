@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
 
 from fortress.clock import SystemClock
 from fortress.data.bus import CERTAIN_SECONDS, MAX_PAYLOAD, Bus, message, publish
+from fortress.testing.servers import through, wire_to
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -45,8 +45,8 @@ class Events:
 class Freezable:
     """A TCP proxy in front of PostgreSQL that can stop passing bytes without closing anything."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -69,7 +69,7 @@ class Freezable:
         self._flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        out_reader, out_writer = await asyncio.open_connection(*self._target)
+        out_reader, out_writer = await wire_to(self._url)
         for source, sink in ((reader, out_writer), (out_reader, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._tasks.add(task)
@@ -128,8 +128,7 @@ async def open_bus(events: Events, connect: Connect) -> AsyncIterator[OpenBus]:
 
 @pytest.fixture
 async def proxy(data_url: str) -> AsyncIterator[Freezable]:
-    where = urlsplit(data_url)
-    proxy = Freezable(where.hostname or "127.0.0.1", where.port or 5432)
+    proxy = Freezable(data_url)
     await proxy.start()
     yield proxy
     await proxy.stop()
@@ -199,10 +198,8 @@ async def test_a_killed_connection_is_noticed_at_once_and_replaced(
 async def test_a_frozen_network_ends_the_certainty_in_time(
     open_bus: OpenBus, proxy: Freezable, data_url: str, connection: Connection, events: Events
 ) -> None:
-    where = urlsplit(data_url)
-
     async def through_proxy() -> Connection:
-        return await asyncpg.connect(data_url.replace(f":{where.port}", f":{proxy.port}"), timeout=SOON, ssl=False)
+        return await asyncpg.connect(through(data_url, proxy.port), timeout=SOON, ssl=False)
 
     bus = await open_bus(through_proxy)
     loop = asyncio.get_running_loop()

@@ -17,6 +17,7 @@ from fortress.data import Database, DatabaseFault, Entity, Key, Repository, chan
 from fortress.data.connections import Connections, PoolObserver, Traffic
 from fortress.errors import CannotStart, Unavailable
 from fortress.security.principal import SYSTEM
+from fortress.testing.servers import through, wire_to
 
 if TYPE_CHECKING:
     from tests.data.conftest import Create, Open
@@ -303,7 +304,8 @@ async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 class Wire:
     """A wire to PostgreSQL that can be cut: what a restart looks like from here."""
 
-    def __init__(self) -> None:
+    def __init__(self, url: str) -> None:
+        self._url = url
         self._server: asyncio.Server | None = None
         self._writers: list[asyncio.StreamWriter] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -323,16 +325,16 @@ class Wire:
         await self._server.wait_closed()
 
     async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far, back = await asyncio.open_connection("127.0.0.1", 5432)
+        far, back = await wire_to(self._url)
         self._writers += [writer, back]
         self._tasks += [asyncio.create_task(forward(reader, back)), asyncio.create_task(forward(far, writer))]
 
 
 async def test_a_server_that_goes_and_comes_back_is_an_interruption(connect: Open, data_url: str, create: Create) -> None:
     await create(Mark)
-    wire = Wire()
+    wire = Wire(data_url)
     await wire.join()
-    database = await connect(data_url.replace(":5432", f":{wire.port}"))
+    database = await connect(through(data_url, wire.port))
     await asyncio.gather(*(marks.all(database.reader(SYSTEM)) for _ in range(4)))
     await wire.cut()
     for _ in range(3):

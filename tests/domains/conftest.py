@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,10 +36,10 @@ from fortress.security.passwords import PasswordPolicy, packaged_common_password
 from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.settings import Settings
+from fortress.testing.databases import Databases
 
 T = TypeVar("T")
 TABLES = ("users", "sessions", "api_keys", "role_holders", "audit_seals", "audit_log", "events")
-SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 PASSWORD = "four stout walls and a moat"
 EVERYWHERE = Device("192.0.2.7", "a test")
@@ -128,21 +127,16 @@ class World:
 
 
 @pytest.fixture(scope="session")
-def domains_url(worker_id: str) -> Iterator[str]:
+def domains_url(databases: Databases) -> Iterator[str]:
     """A database at head, made by the real migrations."""
-    name = f"domains_test_{worker_id}"
-    url = SERVER.rpartition("/")[0] + f"/{name}"
 
-    async def make() -> None:
-        await _on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await _on_server(f"CREATE DATABASE {name}")
+    async def migrate(url: str) -> None:
         assembly = Assembly(standard, current=1)
         partitions = Partitions(partitioned(assembly.tables()), FixedClock(NOON), ahead=1)
         await Migrations(url, assembly.branches(), partitions=partitions, role=AppRole()).up()
 
-    asyncio.run(make())
-    yield url
-    asyncio.run(_on_server(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)"))
+    with databases.kept(migrate) as url:
+        yield url
 
 
 @pytest.fixture
@@ -173,11 +167,3 @@ async def world(database: Database, clock: FixedClock, owner: asyncpg.Connection
     yield made
     await made.background.finish(1)
     made.hasher.close()
-
-
-async def _on_server(sql: str) -> None:
-    connection = await asyncpg.connect(SERVER)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()

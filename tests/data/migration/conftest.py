@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -11,8 +9,7 @@ import pytest
 
 from fortress.data import AuditEntry, EventEntry
 from fortress.data.migration import Branch, Patience, runtime_branch
-
-SERVER = os.environ.get("FORTRESS_TEST_POSTGRES", "postgresql://postgres@127.0.0.1:5432/postgres")
+from fortress.testing.databases import Databases
 
 _FILE = """from alembic import op
 
@@ -36,16 +33,10 @@ Connect = Callable[..., "asyncpg.Connection"]
 
 
 @pytest.fixture
-async def owner_url() -> AsyncIterator[str]:
+async def owner_url(databases: Databases) -> AsyncIterator[str]:
     """An empty database, gone after the test."""
-    name = f"migr_{secrets.token_hex(6)}"
-    server = await asyncpg.connect(SERVER)
-    await server.execute(f"CREATE DATABASE {name} TEMPLATE template0")
-    try:
-        yield urlunsplit(urlsplit(SERVER)._replace(path=f"/{name}"))
-    finally:
-        await server.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
-        await server.close()
+    async with databases.clone() as url:
+        yield url
 
 
 @pytest.fixture
