@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 import pytest
+
 from fortress.http.addresses import TrustedProxies
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("::1/128"))

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 
 import pytest
+
 from fortress.http import PUBLIC, get, per_minute, post
 from fortress.http.checks import route_breaches
 from fortress.http.routes import Route

@@ -6,13 +6,14 @@ import json
 from typing import Annotated, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import Field
+
 from fortress.context import RequestContext
 from fortress.errors import BadRequest, Invalid, Refusal, RequestTimeout, TooLarge, UnsupportedMedia
 from fortress.http.inputs import Input, query_fields, read_json
 from fortress.http.request import Request
-from hypothesis import given
-from hypothesis import strategies as st
-from pydantic import Field
 
 
 class Basket(Input):

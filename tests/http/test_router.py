@@ -5,9 +5,10 @@ from __future__ import annotations
 from uuid import UUID
 
 import pytest
-from fortress.http.router import Router, parameters_of
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fortress.http.router import Router, parameters_of
 
 ORDER = UUID("01a2053f-e4f4-737b-a0aa-fca20d01e174")
 
