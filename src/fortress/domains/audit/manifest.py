@@ -9,11 +9,14 @@ from fortress.domains.audit.models import AuditSeal
 from fortress.domains.audit.policy import READ
 from fortress.domains.audit.repository import LogRepository, SealRepository
 from fortress.domains.audit.service import LogService, SealingService, VerifyingService, Witness
+from fortress.telemetry.instruments import Merge
+from fortress.telemetry.metrics import Metrics
 
 
-async def seal_the_log(sealing: SealingService) -> None:
-    """Bind what was committed since the last time into the chain."""
+async def seal_the_log(sealing: SealingService, metrics: Metrics) -> None:
+    """Bind what was committed since the last time into the chain, and show what could not be yet."""
     await sealing.seal()
+    metrics.gauge("audit_unsealed_rows", "Rows of the audit log that no seal covers yet.", merge=Merge.MAX).set(await sealing.unsealed())
 
 
 audit = Domain(

@@ -59,6 +59,12 @@ class SealingService:
                 break
         return sealed
 
+    async def unsealed(self) -> int:
+        """Rows that no seal covers yet."""
+        reader = self._database.reader(SYSTEM)
+        last = next(iter(await self._seals.last(reader)), None)
+        return (await self._log.tail(reader, **place_of(last))).rows
+
     async def _stands(self) -> bool:
         """Whether the chain still holds what the witness saw; one that was cut and grows again must not become its truth."""
         known = await asyncio.to_thread(self._witness.recall)
