@@ -185,9 +185,11 @@ async def test_a_killed_connection_is_noticed_at_once_and_replaced(
         return listening[-1]
 
     bus = await open_bus(remembered)
+    believed: list[bool] = []
+    bus.on_lost(lambda: believed.append(bus.certain()))
     await connection.execute("SELECT pg_terminate_backend($1)", listening[0].get_server_pid())
-    await becomes(bus, certain=False)
     await events.count("restored")
+    assert believed == [False, False]
     assert bus.certain()
     # Once for the loss and once before it is believed again: what was cached in between is in doubt as well.
     assert events.told == ["lost", "lost", "restored"]
