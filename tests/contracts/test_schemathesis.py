@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
@@ -19,23 +20,12 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 HERE: Final = Path(__file__).parent
 PATIENCE: Final = 120
 EXAMPLES: Final = 8
-PROJECT: Final = """
-import msgspec
-from fortress import Fortress
-from fortress.domains import standard
-from shop.orders.manifest import orders
-
-generous = lambda _route, limit: msgspec.structs.replace(limit, quota=10**9)
-app = Fortress(title="Shop", version=2, domains=[*standard, orders], limit=generous)
-"""
 
 
 @pytest.fixture(scope="module")
 def generous(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """The shop under limits that no tool reaches."""
-    project = tmp_path_factory.mktemp("project")
-    (project / "generous.py").write_text(PROJECT)
-    return serve(target="generous:app", directory=project, limit_store="memory")
+    return serve(target=GENEROUS, directory=write_generous(tmp_path_factory.mktemp("project")), limit_store="memory")
 
 
 def check(server: Server, version: int, *arguments: str) -> subprocess.CompletedProcess[str]:

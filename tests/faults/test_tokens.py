@@ -84,8 +84,7 @@ def trap() -> Iterator[tuple[str, socket.socket]]:
 def pointing_at(url: str) -> dict[str, Attack]:
     """Headers that ask the verifier to fetch a key."""
     return {
-        f"{name} of ours": lambda f, name=name: f.with_header(**{name: url})  # type: ignore[misc]
-        for name in ("jku", "x5u", "kid", "iss", "jwks_uri", "url")
+        f"{name} of ours": lambda f, name=name: f.with_header(**{name: url}) for name in ("jku", "x5u", "kid", "iss", "jwks_uri", "url")
     } | {"key and address": lambda f: f.with_header(jku=url, x5u=url, jwk={"kty": "OKP", "crv": "Ed25519", "x": b64(bytes(32))})}
 
 

@@ -33,6 +33,6 @@ async def each_worker(server: Server, address: Callable[[], str]) -> AsyncIterat
 def _reached(workers: set[int], address: str) -> int:
     """The worker to which somebody is connected from `address`."""
     for pid in workers:
-        if any(one.raddr and one.raddr.ip == address for one in psutil.Process(pid).net_connections("tcp")):
+        if any(one.status == psutil.CONN_ESTABLISHED and one.raddr.ip == address for one in psutil.Process(pid).net_connections("tcp")):
             return pid
     raise AssertionError(f"no worker is connected to {address}")
