@@ -305,7 +305,9 @@ class Runtime:
         if kind == "redis":
             if settings.redis_url is None:
                 raise CannotStart("FORTRESS_LIMIT_STORE=redis needs FORTRESS_REDIS_URL")
-            return open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
+            redis = open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
+            self._stack.push_async_callback(redis.close)
+            return redis
         return PostgresStore(self.database) if kind == "postgres" else MemoryStore(self._clock)
 
     def _keep_up(self) -> None:
