@@ -1,0 +1,209 @@
+"""What is revoked is refused on every worker within a second, whatever is down (ASVS V7.4, V8.3.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+import pytest
+from tests.faults.harness.live import LiveClient
+from tests.faults.harness.serving import Server, free_port
+from tests.faults.harness.workers import each_worker
+
+from fortress.testing.callers import PASSWORD, Callers
+from fortress.testing.client import Caller, Client
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+
+pytestmark = pytest.mark.faults
+
+BOUND: Final = 1.0
+PAUSE: Final = 0.01
+NEW_PASSWORD: Final = "another one of a person"
+# The connections that listen; nothing else of ours says LISTEN or, for its heartbeat, asks for a bare 1.
+LISTENERS: Final = """
+SELECT pid FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND (query = 'SELECT 1' OR query ILIKE 'LISTEN%')
+"""
+STATES: Final = ("everything well", "bus connections killed", "Redis down")
+
+
+@pytest.fixture(scope="module")
+def servers(serve: Callable[..., Server]) -> Callable[[str], Server]:
+    """A server with two workers in that state; of each kind one."""
+    made: dict[bool, Server] = {}
+
+    def give(state: str) -> Server:
+        without_redis = state == "Redis down"
+        if without_redis not in made:
+            made[without_redis] = serve(redis_url=f"redis://127.0.0.1:{free_port()}/0") if without_redis else serve()
+        return made[without_redis]
+
+    return give
+
+
+class Scene:
+    """Somebody who is signed in and known to every worker, and an administrator."""
+
+    def __init__(self, server: Server, callers: Callers, client: LiveClient, owner: Connection, workers: dict[int, LiveClient]) -> None:
+        self.server, self.callers, self.client, self.owner, self.workers = server, callers, client, owner, workers
+        self.person = Caller("nobody yet")
+        self.admin = Caller("nobody yet")
+
+    async def begin(self) -> None:
+        self.admin = await self.callers.administrator()
+        self.person = await self.callers.person(f"person-{os.urandom(4).hex()}")
+
+    async def statuses(self, path: str, caller: Caller) -> list[int]:
+        """What every worker answers."""
+        return [(await worker.get(path, as_=caller)).status for worker in self.workers.values()]
+
+    async def warm(self, path: str, caller: Caller) -> None:
+        """Have every worker remember the caller."""
+        for _ in range(2):
+            assert set(await self.statuses(path, caller)) == {200}
+
+    async def seconds_until(self, status: int, path: str, caller: Caller) -> float:
+        """How long after now the last worker says so; each of them is asked by itself."""
+        began = time.monotonic()
+
+        async def ask(worker: LiveClient) -> float:
+            while time.monotonic() - began < 5 * BOUND:
+                if (await worker.get(path, as_=caller)).status == status:
+                    return time.monotonic() - began
+                await asyncio.sleep(PAUSE)
+            return float("inf")
+
+        return max(await asyncio.gather(*(ask(worker) for worker in self.workers.values())))
+
+    async def kill_listeners(self) -> None:
+        killed = await self.owner.fetch(f"SELECT pg_terminate_backend(pid) FROM ({LISTENERS}) AS l(pid)")
+        assert len(killed) >= len(self.workers)
+
+    async def listening(self) -> None:
+        """Wait until every worker listens."""
+        async with asyncio.timeout(10):
+            while len(await self.owner.fetch(LISTENERS)) < len(self.workers):  # noqa: ASYNC110 - PostgreSQL tells nobody
+                await asyncio.sleep(PAUSE)
+
+
+@pytest.fixture(params=STATES)
+async def scene(request: pytest.FixtureRequest, servers: Callable[[str], Server], address: Callable[[], str]) -> AsyncIterator[Scene]:
+    server = servers(request.param)
+    owner = await asyncpg.connect(server.database_url, timeout=10)
+    try:
+        async with LiveClient(server.port, address=address, kept=False) as client, each_worker(server, address) as workers:
+            people: Client = client
+            scene = Scene(server, Callers(people, ADMIN, ADMIN_PASSWORD), client, owner, workers)
+            await scene.begin()
+            await scene.listening()
+            if request.param == "bus connections killed":
+                await scene.kill_listeners()
+            yield scene
+    finally:
+        await owner.close(timeout=10)
+
+
+async def log_out(scene: Scene) -> Caller:
+    assert (await scene.client.post("/auth/logout", as_=scene.person)).status == 204
+    return scene.person
+
+
+async def disable(scene: Scene) -> Caller:
+    answer = await scene.client.patch(f"/users/{scene.person.id}", {"status": "disabled"}, as_=scene.admin)
+    assert answer.status == 200, answer.body
+    return scene.person
+
+
+async def change_password(scene: Scene) -> Caller:
+    other = await scene.callers.sign_in("other", scene.person.email, PASSWORD)
+    body = {"current_password": PASSWORD, "new_password": NEW_PASSWORD}
+    answer = await scene.client.post("/users/me/password", body, as_=other)
+    assert answer.status == 204, answer.body
+    return scene.person
+
+
+async def end_session(scene: Scene) -> Caller:
+    other = await scene.callers.sign_in("other", scene.person.email, PASSWORD)
+    listed = (await scene.client.get("/users/me/sessions", as_=other)).json()["items"]
+    ended = [one["id"] for one in listed if not one["current"]]
+    for id in ended:
+        assert (await scene.client.delete(f"/users/me/sessions/{id}", as_=other)).status == 204
+    return scene.person
+
+
+Revoke = Callable[[Scene], Awaitable[Caller]]
+REVOKED: Final[tuple[Revoke, ...]] = (log_out, disable, change_password, end_session)
+
+
+@pytest.mark.parametrize("revoke", REVOKED, ids=lambda revoke: revoke.__name__)
+async def test_a_revoked_session_is_refused_by_every_worker_within_a_second(
+    scene: Scene, revoke: Callable[[Scene], Awaitable[Caller]]
+) -> None:
+    await scene.warm("/users/me", scene.person)
+    caller = await revoke(scene)
+    assert await scene.seconds_until(401, "/users/me", caller) < BOUND
+    await asyncio.sleep(PAUSE)
+    for path in ("/users/me", "/orders", "/users/me/sessions"):
+        assert set(await scene.statuses(path, caller)) == {401}, "refused once, refused for good"
+
+
+async def test_a_change_of_roles_holds_on_every_worker_within_a_second(scene: Scene) -> None:
+    person, roles = scene.person, f"/users/{scene.person.id}/roles"
+    await scene.warm("/orders", person)
+    assert set(await scene.statuses("/users", person)) == {403}
+    for held, path, status in (
+        ([], "/orders", 403),
+        (["clerk"], "/orders", 200),
+        (["admin"], "/users", 200),
+        (["customer"], "/users", 403),
+    ):
+        answer = await scene.client.put(roles, {"roles": held}, as_=scene.admin)
+        assert answer.status == 200, answer.body
+        assert await scene.seconds_until(status, path, person) < BOUND, held
+        assert set(await scene.statuses(path, person)) == {status}
+
+
+async def test_a_revoked_api_key_is_refused_by_every_worker_within_a_second(scene: Scene) -> None:
+    made = (await scene.client.post("/api-keys", {"name": "k", "scopes": ["orders:read"]}, as_=scene.person)).json()
+    key = Caller("key", headers={"x-api-key": made["key"]})
+    await scene.warm("/orders", key)
+    assert (await scene.client.delete(f"/api-keys/{made['id']}", as_=scene.person)).status == 204
+    assert await scene.seconds_until(401, "/orders", key) < BOUND
+    assert set(await scene.statuses("/orders", key)) == {401}
+
+
+async def test_the_keys_of_a_disabled_person_are_refused_by_every_worker_within_a_second(scene: Scene) -> None:
+    made: dict[str, Any] = (await scene.client.post("/api-keys", {"name": "k", "scopes": ["orders:read"]}, as_=scene.person)).json()
+    key = Caller("key", headers={"x-api-key": made["key"]})
+    await scene.warm("/orders", key)
+    await disable(scene)
+    assert await scene.seconds_until(401, "/orders", key) < BOUND
+    enabled = await scene.client.patch(f"/users/{scene.person.id}", {"status": "active"}, as_=scene.admin)
+    assert enabled.status == 200
+    assert set(await scene.statuses("/users/me", scene.person)) == {401}, "a session that ended does not come back"
+
+
+async def test_a_listener_that_dies_with_the_revocation_delays_it_by_nothing(
+    servers: Callable[[str], Server], address: Callable[[], str]
+) -> None:
+    """The worst moment: the news is sent while nobody can hear it, and not told again."""
+    server = servers("everything well")
+    owner = await asyncpg.connect(server.database_url, timeout=10)
+    try:
+        async with LiveClient(server.port, address=address, kept=False) as client, each_worker(server, address) as workers:
+            scene = Scene(server, Callers(client, ADMIN, ADMIN_PASSWORD), client, owner, workers)
+            for _ in range(5):
+                scene.person = await scene.callers.person(f"person-{os.urandom(4).hex()}")
+                await scene.listening()
+                await scene.warm("/users/me", scene.person)
+                caller, _ = await asyncio.gather(log_out(scene), scene.kill_listeners())
+                assert await scene.seconds_until(401, "/users/me", caller) < BOUND
+    finally:
+        await owner.close(timeout=10)
