@@ -26,6 +26,8 @@ from fortress.testing.servers import server_names, server_url
 Serve = Callable[..., Server]
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    Connection = asyncpg.Connection
 
 
 @pytest.fixture(scope="session")
