@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Annotated, Any
 
 import pytest
@@ -107,7 +108,7 @@ async def test_another_media_type_is_refused(kind: bytes | None) -> None:
 
 @pytest.mark.parametrize("kind", [b"application/json", b"Application/JSON", b'application/json; charset="UTF-8"'])
 async def test_json_is_taken_in_every_spelling(kind: bytes) -> None:
-    assert await read_json(request(b'{"sku": "A", "quantity": 1}', kind=kind), Basket)
+    assert (await read_json(request(b'{"sku": "A", "quantity": 1}', kind=kind), Basket)).sku == "A"
 
 
 async def test_a_body_over_the_bound_is_refused_without_being_kept() -> None:
@@ -163,15 +164,11 @@ json_values = st.recursive(
 
 @given(json_values)
 async def test_any_json_is_read_or_refused(value: Any) -> None:
-    try:
+    with suppress(BadRequest, Invalid):
         await read_json(request(json.dumps(value).encode(), most=1_000_000), Basket)
-    except Refusal as caught:
-        assert caught.status in (400, 422)
 
 
 @given(st.binary())
 async def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    try:
+    with suppress(BadRequest, Invalid):
         await read_json(request(body, most=1_000_000), Basket)
-    except Refusal as caught:
-        assert caught.status in (400, 422)
