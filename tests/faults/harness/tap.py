@@ -32,6 +32,7 @@ class Tap:
 
     Attributes:
         url: the same, through the tap.
+        pieces: that went through, in either direction.
     """
 
     def __init__(self, url: str) -> None:
@@ -47,6 +48,7 @@ class Tap:
         self._serving: asyncio.Server | None = None
         self._port = 0
         self.url = ""
+        self.pieces = 0
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -110,6 +112,7 @@ class Tap:
                 if self._flow is Flow.SLOW:
                     await asyncio.sleep(self._delay)
                 await self._moving.wait()
+                self.pieces += 1
                 writer.write(piece)
                 await writer.drain()
         except OSError:
