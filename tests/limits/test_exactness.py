@@ -14,6 +14,7 @@ from fortress.limits.memory import MemoryStore
 from fortress.limits.policy import Limit
 
 LIMITS = st.builds(Limit, st.one_of(st.integers(1, 100), st.integers(100, 2000)), st.sampled_from([1, 10, 60, 600]))
+TIMEOUT = 0.01
 # Worker, requests at once, and the pause before them in thousandths of a window.
 VISITS = st.lists(st.tuples(st.integers(0, 7), st.integers(1, 120), st.one_of(st.integers(0, 5), st.integers(0, 300))), max_size=40)
 
@@ -35,12 +36,12 @@ class Reference:
     """The limit without leases, told of what was admitted."""
 
     def __init__(self, limit: Limit) -> None:
-        self._rate, self._bucket = rate_of(limit.quota, limit.window), None
-        self._limit = limit
+        self._rate = rate_of(limit.quota, limit.window)
+        self._bucket: Bucket | None = None
 
     def admits(self, now: int) -> bool:
         step = gcra.take(self._rate, self._bucket, now, 1)
-        self._bucket: Bucket | None = step.bucket
+        self._bucket = step.bucket
         return step.granted == 1
 
     def remaining(self, now: int) -> int:
@@ -53,7 +54,7 @@ class Reference:
 async def test_workers_together_never_admit_what_the_limit_does_not(limit: Limit, workers: int, visits: list[tuple[int, int, int]]) -> None:
     clock, reference = Micros(), Reference(limit)
     store = MemoryStore(clock)
-    limiters = [Limiter(store, clock, 1.0, workers) for _ in range(workers)]
+    limiters = [Limiter(store, clock, TIMEOUT, workers) for _ in range(workers)]
     for worker, requests, pause in visits:
         clock.at += pause * limit.window * 1000
         for _ in range(requests):
@@ -63,10 +64,12 @@ async def test_workers_together_never_admit_what_the_limit_does_not(limit: Limit
 
 @given(LIMITS, st.integers(1, 8), VISITS)
 @settings(max_examples=100, deadline=None)
-async def test_nobody_is_refused_while_more_than_a_twentieth_remains(limit: Limit, workers: int, visits: list[tuple[int, int, int]]) -> None:
+async def test_nobody_is_refused_while_more_than_a_twentieth_remains(
+    limit: Limit, workers: int, visits: list[tuple[int, int, int]]
+) -> None:
     clock, reference = Micros(), Reference(limit)
     store = MemoryStore(clock)
-    limiters = [Limiter(store, clock, 1.0, workers) for _ in range(workers)]
+    limiters = [Limiter(store, clock, TIMEOUT, workers) for _ in range(workers)]
     for worker, requests, pause in visits:
         clock.at += pause * limit.window * 1000
         for _ in range(requests):

@@ -97,7 +97,7 @@ def test_a_refusal_changes_nothing() -> None:
     assert take(rate, emptied, 6, 1) == gcra.Step(emptied, 0, rate.burst - 1)
 
 
-@pytest.mark.parametrize(("wanted", "least"), [(0, 1), (1, 2), (3, 0)])
-def test_a_demand_that_makes_no_sense_is_an_error(wanted: int, least: int) -> None:
+@pytest.mark.parametrize(("wanted", "least", "returned"), [(0, 1, 0), (1, 2, 0), (3, 0, 0), (1, 1, -1)])
+def test_a_demand_that_makes_no_sense_is_an_error(wanted: int, least: int, returned: int) -> None:
     with pytest.raises(ValueError, match="at least one"):
-        take(rate_of(1, 1), None, 0, wanted, least)
+        take(rate_of(1, 1), None, 0, wanted, least, returned)

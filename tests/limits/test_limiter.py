@@ -40,20 +40,22 @@ class Watched:
     def __init__(self, clock: Ticks) -> None:
         self.inner = MemoryStore(clock)
         self.asked: list[int] = []
+        self.returned: list[int] = []
         self.keys: set[bytes] = set()
         self.open = asyncio.Event()
         self.open.set()
         self.arrived = asyncio.Event()
         self.error: Exception | None = None
 
-    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
+    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
         self.asked.append(wanted)
+        self.returned.append(returned)
         self.keys.add(key)
         self.arrived.set()
         await self.open.wait()
         if self.error is not None:
             raise self.error
-        return self.inner.take_now(key, rate, wanted, least)
+        return self.inner.take_now(key, rate, wanted, least, returned)
 
     async def ping(self) -> None:
         return None
@@ -147,6 +149,32 @@ async def test_nothing_is_spent_from_a_lease_that_has_ended(limiter: Limiter, cl
     await ask_all(limiter, ROOMY, 3)
     clock.advance(5)
     assert limiter.spend(ROOMY, "k") is None
+
+
+async def test_what_a_lease_did_not_spend_is_given_back_with_the_next_call(limiter: Limiter, store: Watched, clock: Ticks) -> None:
+    await ask_all(limiter, ROOMY, 4)
+    clock.advance(6)
+    await ask(limiter, ROOMY)
+    assert store.asked == [1, 8, 3]
+    assert store.returned == [0, 0, 5]
+
+
+async def test_what_comes_back_too_late_is_not_given_back(limiter: Limiter, store: Watched, clock: Ticks) -> None:
+    await ask_all(limiter, ROOMY, 4)
+    clock.advance(60)
+    await ask(limiter, ROOMY)
+    assert store.returned == [0, 0, 0]
+
+
+async def test_nothing_is_given_back_twice_when_a_call_fails(limiter: Limiter, store: Watched, clock: Ticks) -> None:
+    await ask_all(limiter, ROOMY, 4)
+    clock.advance(6)
+    store.error = ConnectionError("gone")
+    await ask(limiter, ROOMY)
+    store.error = None
+    clock.advance(6)
+    await ask(limiter, ROOMY)
+    assert store.returned == [0, 0, 5, 0]
 
 
 async def test_strict_limits_ask_the_store_for_every_request(limiter: Limiter, store: Watched) -> None:
@@ -304,7 +332,7 @@ async def test_it_does_not_wait_for_a_driver_that_is_slow_to_be_cancelled(clock:
     release = asyncio.Event()
 
     class Stubborn(Watched):
-        async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
+        async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
             try:
                 await release.wait()
             finally:

@@ -29,7 +29,7 @@ def test_local_shares_together_never_exceed_the_limits_rate(limit: Limit, worker
 @pytest.mark.parametrize("limit", [strict(per_minute(100_000)), per_minute(20)])
 def test_strict_and_small_limits_take_no_leases(limit: Limit) -> None:
     plan = Plan(limit, 1)
-    assert (plan.share, plan.life, plan.rate.held, plan.rate.life) == (1, 0.0, 0, 0)
+    assert (plan.share, plan.lease_seconds, plan.rate.held, plan.rate.life) == (1, 0.0, 0, 0)
 
 
 def test_a_strict_limits_local_share_is_stricter() -> None:
@@ -40,7 +40,7 @@ def test_a_strict_limits_local_share_is_stricter() -> None:
 
 @pytest.mark.parametrize(("limit", "life"), [(per_second(1000), 0.1), (per_minute(1000), LONGEST_LEASE), (per_hour(1000), LONGEST_LEASE)])
 def test_leases_are_short(limit: Limit, life: float) -> None:
-    assert Plan(limit, 1).life == life
+    assert Plan(limit, 1).lease_seconds == life
 
 
 def _lease(size: int, left: int, base: int, ends: float = 10.0) -> Lease:

@@ -12,10 +12,12 @@ from fortress.limits.store import LimitStore
 from fortress.testing.contracts.limit_store import LimitStoreContract, new_key
 
 RATES = st.builds(Rate, emission=st.integers(1, 3000), quota=st.integers(1, 50), held=st.integers(0, 10), life=st.integers(0, 100_000))
+DEMANDS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 5)), min_size=2, max_size=8)
 
 
 async def _bucket(pool: asyncpg.Pool, key: bytes) -> Bucket:
     row = await pool.fetchrow("SELECT tat, taken FROM limit_buckets WHERE key = $1", key)
+    assert row is not None
     return Bucket(row["tat"], row["taken"])
 
 
@@ -24,17 +26,17 @@ class TestPostgresStore(LimitStoreContract):
     def store(self, pool: asyncpg.Pool) -> LimitStore:
         return PostgresStore(pool)
 
-    @given(RATES, st.lists(st.integers(1, 20), min_size=2, max_size=8))
+    @given(RATES, DEMANDS)
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     async def test_the_statement_decides_as_the_arithmetic_does(
-        self, store: LimitStore, pool: asyncpg.Pool, rate: Rate, demands: list[int]
+        self, store: LimitStore, pool: asyncpg.Pool, rate: Rate, demands: list[tuple[int, int]]
     ) -> None:
         key, before = new_key(), None
-        for wanted in demands:
-            answer = await store.take(key, rate, wanted)
+        for wanted, returned in demands:
+            answer = await store.take(key, rate, wanted, returned=returned)
             after = await _bucket(pool, key)
             if answer.granted:
-                step = gcra.take(rate, before, after.taken, wanted)
+                step = gcra.take(rate, before, after.taken, wanted, returned=returned)
                 assert (step.bucket, step.granted) == (after, answer.granted)
                 assert answer.reset_after == step.used / 1_000_000
             else:
@@ -76,6 +78,7 @@ class TestPostgresStore(LimitStoreContract):
 
     async def test_the_table_writes_no_wal_and_leaves_room_on_its_pages(self, pool: asyncpg.Pool) -> None:
         row = await pool.fetchrow("SELECT relpersistence, reloptions FROM pg_class WHERE relname = 'limit_buckets'")
+        assert row is not None
         assert row["relpersistence"] == b"u"
         assert "fillfactor=50" in row["reloptions"]
         assert create_sql().count("PRIMARY KEY") == 1

@@ -17,6 +17,7 @@ from fortress.limits.redis import RedisStore, open_redis
 from fortress.testing.contracts.limit_store import LimitStoreContract, new_key
 
 RATES = st.builds(Rate, emission=st.integers(1, 3000), quota=st.integers(1, 50), held=st.integers(0, 10), life=st.integers(0, 100_000))
+DEMANDS = st.lists(st.tuples(st.integers(1, 20), st.integers(0, 5)), min_size=2, max_size=8)
 
 
 @pytest.fixture
@@ -39,23 +40,24 @@ class TestRedisStore(LimitStoreContract):
         yield opened
         await opened.close()
 
-    @given(RATES, st.lists(st.integers(1, 20), min_size=2, max_size=8))
+    @given(RATES, DEMANDS)
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     async def test_the_script_decides_as_the_arithmetic_does(
-        self, store: RedisStore, client: Redis, prefix: str, rate: Rate, demands: list[int]
+        self, store: RedisStore, client: Redis, prefix: str, rate: Rate, demands: list[tuple[int, int]]
     ) -> None:
         key, before = new_key(), None
-        for wanted in demands:
-            answer = await store.take(key, rate, wanted)
+        for wanted, returned in demands:
+            answer = await store.take(key, rate, wanted, returned=returned)
             value = await client.get(prefix.encode() + key)
             if value is None:
                 # It was full again and no lease could be alive: the key has ended by itself.
                 before = None
                 continue
+            assert isinstance(value, bytes)
             tat, taken = value.split(b":")
             after = Bucket(int(tat), int(taken))
             if answer.granted:
-                step = gcra.take(rate, before, after.taken, wanted)
+                step = gcra.take(rate, before, after.taken, wanted, returned=returned)
                 assert (step.bucket, step.granted) == (after, answer.granted)
                 assert answer.reset_after == step.used / 1_000_000
             else:

@@ -7,10 +7,10 @@ ends included, at most `quota + d // emission` tokens are granted, and never mor
 Times are whole microseconds: sums are exact in Python, in a bigint and in the doubles of Redis' Lua (now < 2⁵³), so that every
 store decides alike. `emission` is rounded up: a limit is never exceeded, and falls short by less than a microsecond per token.
 
-**Leases.** A worker may take tokens now and spend them up to `life` later. A bucket that went on refilling meanwhile would
-count those tokens twice: once back in the bucket, once spent. So while a lease may still be alive (`life` after the last
-take), a bucket does not refill beyond `quota - held`, where `held` is the most that all workers together may have in hand.
-With that the bound above holds for the moments of *spending* too, exactly.
+**Leases.** A worker may take tokens now, spend them up to `life` later, and give back what it did not spend. A bucket that
+went on refilling meanwhile would count those tokens twice: once back in the bucket, once spent. So while a lease may still
+be alive (`life` after the last take), a bucket does not refill beyond `quota - held`, where `held` is the most that all
+workers together may have in hand. With that the bound above holds for the moments of *spending* too, exactly.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Rate(msgspec.Struct, frozen=True):
         emission: microseconds in which one token comes back.
         quota: tokens that a full bucket holds.
         held: tokens that all workers together may have leased and not spent; 0: nobody leases.
-        life: microseconds that a lease lives at most.
+        life: microseconds in which a lease is spent or given back.
     """
 
     emission: int
@@ -70,14 +70,18 @@ def used_at(rate: Rate, bucket: Bucket, now: int) -> int:
     return min(max(bucket.tat - now, held, 0), rate.burst)
 
 
-def take(rate: Rate, bucket: Bucket | None, now: int, wanted: int, least: int = 1) -> Step:
-    """Take up to `wanted` tokens, or none when fewer than `least` are there.
+def take(rate: Rate, bucket: Bucket | None, now: int, wanted: int, least: int = 1, returned: int = 0) -> Step:
+    """Give back the `returned` tokens and take up to `wanted`; neither, when fewer than `least` would be there.
+
+    Tokens that come back after `life` are lost: the bucket may have refilled them itself.
 
     Raises:
-        ValueError: not 1 ≤ least ≤ wanted.
+        ValueError: not 1 ≤ least ≤ wanted, or less than nothing is returned.
     """
-    check_demand(wanted, least)
+    check_demand(wanted, least, returned)
     used = 0 if bucket is None else used_at(rate, bucket, now)
+    if bucket is not None and now < bucket.taken + rate.life:
+        used = max(0, used - returned * rate.emission)
     free = (rate.burst - used) // rate.emission
     if free < least:
         return Step(bucket or Bucket(now, now), 0, used)
@@ -86,7 +90,7 @@ def take(rate: Rate, bucket: Bucket | None, now: int, wanted: int, least: int = 
     return Step(Bucket(now + used, now), granted, used)
 
 
-def check_demand(wanted: int, least: int) -> None:
-    """Raises ValueError unless 1 ≤ least ≤ wanted."""
-    if not 1 <= least <= wanted:
-        raise ValueError("take at least one token, and no more than are wanted")
+def check_demand(wanted: int, least: int, returned: int) -> None:
+    """Raises ValueError unless 1 ≤ least ≤ wanted and 0 ≤ returned."""
+    if not 1 <= least <= wanted or returned < 0:
+        raise ValueError("take at least one token and no more than are wanted, and give back none or some")

@@ -11,19 +11,20 @@ class Lease:
     Attributes:
         left: tokens to spend.
         size: tokens that were leased: one for the request that asked, the rest for those after it.
-        ends: monotonic seconds after which the tokens are lost.
+        ends: monotonic seconds after which no token may be spent.
+        lost_at: monotonic seconds after which none may be given back either.
         until: monotonic seconds after which this says nothing any more: `ends`, or when a refusal has to be asked again.
         base: tokens left in the bucket.
         full_at: monotonic seconds at which the bucket is full.
         refusal: the answer when nothing is left; None: ask the store.
     """
 
-    __slots__ = ("base", "ends", "full_at", "left", "policy", "refusal", "size", "until")
+    __slots__ = ("base", "ends", "full_at", "left", "lost_at", "policy", "refusal", "size", "until")
 
     def __init__(self, policy: bytes, now: float) -> None:
         self.policy = policy
         self.size = 1
-        self.ends = self.until = now
+        self.ends = self.lost_at = self.until = now
         self.left = self.base = 0
         self.full_at = 0.0
         self.refusal: Verdict | None = None

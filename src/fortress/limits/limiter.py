@@ -166,12 +166,11 @@ class Limiter:
         sent = self._monotonic()
         if not self._breaker.admits(sent):
             return self._locally(limit, name, needed)
-        before = self._leases.get(place)
-        size = plan.next_size(before, sent) if before else 1
+        size, returned = self._next_size(place, plan, sent)
         # What was allowed here while the store was away is still to be paid.
         owed = self._local.owed(name, plan.local)
         try:
-            answer = await self._bounded(self._store.take(name, plan.rate, needed + size - 1 + owed))
+            answer = await self._bounded(self._store.take(name, plan.rate, needed + size - 1 + owed, returned=returned))
         except StoreFull:
             raise Unavailable from None
         except Exception as error:
@@ -184,11 +183,22 @@ class Limiter:
         self._observer.on_round_trip(now - sent)
         self._local.forget(name)
         lease = self._lease(plan, plan.rate, answer, answer.granted - owed, needed, now)
-        lease.size, lease.ends = size, sent + plan.life
+        lease.size, lease.ends = size, sent + plan.lease_seconds
+        # A call that was sent in time has to arrive in time.
+        lease.lost_at = sent + plan.life - 2 * self._timeout
         if lease.refusal is None:
             lease.until = lease.ends
         self._keep(place, lease, now)
         return lease
+
+    def _next_size(self, place: LeaseKey, plan: Plan, now: float) -> tuple[int, int]:
+        """Tokens to lease, and tokens to give back of the lease that has ended: once, whatever becomes of the call."""
+        before = self._leases.get(place)
+        if before is None:
+            return 1, 0
+        size, unspent = plan.next_size(before, now), before.left
+        before.left = 0
+        return size, unspent if now < before.lost_at else 0
 
     async def _bounded(self, call: Coroutine[Any, Any, Taken]) -> Taken:
         """The call's result within the timeout.
@@ -254,8 +264,8 @@ class Limiter:
         return plan
 
     def _name(self, limit: Limit, key: str) -> bytes:
-        """The key in the store: of one length, telling nothing, and another one when the limit's figures change."""
-        text = f"{limit.quota}/{limit.window} {key}".encode(errors="surrogatepass")
+        """The key in the store: of one length, telling nothing, and another one when the limit changes."""
+        text = f"{limit.quota}/{limit.window}/{limit.strict:d} {key}".encode(errors="surrogatepass")
         return blake2b(text, digest_size=KEY_BYTES, key=self._pepper).digest()
 
     def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:

@@ -32,8 +32,8 @@ class MemoryStore:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
-        return self.take_now(key, rate, wanted, least)
+    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
+        return self.take_now(key, rate, wanted, least, returned)
 
     async def ping(self) -> None:
         return None
@@ -41,7 +41,7 @@ class MemoryStore:
     async def sweep(self) -> int:
         return self._drop_idle(SWEPT)
 
-    def take_now(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
+    def take_now(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
         """The same as `take`, for callers that must not wait.
 
         Raises:
@@ -51,7 +51,7 @@ class MemoryStore:
         known = self._buckets.get(key)
         if known is None and len(self._buckets) >= self._max_keys and not self._drop_idle(LOOKED_AT):
             raise StoreFull
-        step = gcra.take(rate, known and known[0], now, wanted, least)
+        step = gcra.take(rate, known and known[0], now, wanted, least, returned)
         self._buckets[key] = step.bucket, max(step.bucket.tat, step.bucket.taken + rate.life)
         return taken(rate, step.granted, step.used, least)
 

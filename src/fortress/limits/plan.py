@@ -13,6 +13,8 @@ from fortress.limits.policy import Limit
 IN_HAND: Final = 40
 LONGEST_LEASE: Final = 5.0
 WINDOW_SHARE: Final = 10
+# In so many seconds a worker who asks again can give back what it did not spend; no longer than stores keep an idle key.
+LONGEST_LIFE: Final = 60
 GROWTH: Final = 8
 # From a tenth of the quota on, leases are a quarter of this worker's part of what remains.
 NEAR: Final = 4
@@ -27,20 +29,22 @@ class Plan:
         rate: what is asked of the store.
         local: what is allowed here while the store is away.
         share: tokens that this worker may have in hand per key; 1 means that it takes no leases.
-        life: seconds that a lease lives.
+        lease_seconds: in which tokens in hand may be spent.
+        life: seconds in which they may be given back.
         header: the value of `RateLimit-Policy`.
     """
 
-    __slots__ = ("_workers", "header", "life", "local", "rate", "share")
+    __slots__ = ("_workers", "header", "lease_seconds", "life", "local", "rate", "share")
 
     def __init__(self, limit: Limit, workers: int) -> None:
         share = 1 if limit.strict else max(1, limit.quota // (IN_HAND * workers))
         leases = share > 1
         self.share = share
-        self.life = min(LONGEST_LEASE, limit.window / WINDOW_SHARE) if leases else 0.0
+        self.lease_seconds = min(LONGEST_LEASE, limit.window / WINDOW_SHARE) if leases else 0.0
+        self.life = min(LONGEST_LIFE, limit.window) if leases else 0
         plain = rate_of(limit.quota, limit.window)
         held = share * workers if leases else 0
-        self.rate = Rate(plain.emission, plain.quota, held, int(self.life * MICROSECONDS))
+        self.rate = Rate(plain.emission, plain.quota, held, self.life * MICROSECONDS)
         self.local = rate_of(limit.quota, limit.window, share=workers * STRICTER if limit.strict else workers)
         self.header = b'"default";q=%d;w=%d' % (limit.quota, limit.window)
         self._workers = workers

@@ -12,7 +12,7 @@ class Limit(msgspec.Struct, frozen=True):
         quota: requests in a window; also the burst that may come at once.
         window: seconds.
         strict: no lease is taken: every request asks the store (sign-in, reset, token).
-        group: routes with the same group share one count; None: each route counts alone.
+        group: routes with the same group, and the same limit, share one count; None: each route counts alone.
     """
 
     quota: int

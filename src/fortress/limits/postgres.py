@@ -34,7 +34,7 @@ _DROP: Final = "DROP TABLE IF EXISTS limit_buckets"
 
 _NOW: Final = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 
-# $1 key, $2 emission, $3 quota, $4 wanted, $5 least, $6 held (microseconds), $7 life.
+# $1 key, $2 emission, $3 quota, $4 wanted, $5 least, $6 held (microseconds), $7 life, $8 returned.
 # The clock is read inside the SET's sub-select: that runs once the row is locked, so waiting for the lock can't date a
 # decision back. `granted` and `used` are columns because RETURNING sees the new row only.
 _TAKE: Final = f"""\
@@ -51,9 +51,11 @@ ON CONFLICT (key) DO UPDATE SET (tat, taken, granted, used) = (
         FROM (
             SELECT now, used_before, ($2::bigint * $3::bigint - used_before) / $2::bigint AS free
             FROM (
-                SELECT now, LEAST($2::bigint * $3::bigint, GREATEST(0, b.tat - now, held)) AS used_before
+                SELECT now, GREATEST(0, LEAST($2::bigint * $3::bigint, GREATEST(0, b.tat - now, held)) - back) AS used_before
                 FROM (
-                    SELECT now, CASE WHEN now < b.taken + $7::bigint THEN LEAST($6::bigint, b.tat - b.taken) ELSE 0 END AS held
+                    SELECT now,
+                           CASE WHEN now < b.taken + $7::bigint THEN LEAST($6::bigint, b.tat - b.taken) ELSE 0 END AS held,
+                           CASE WHEN now < b.taken + $7::bigint THEN $2::bigint * $8::bigint ELSE 0 END AS back
                     FROM (SELECT {_NOW} AS now) AS clock
                 ) AS leased
             ) AS spent
@@ -90,10 +92,10 @@ class PostgresStore:
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
 
-    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
-        check_demand(wanted, least)
+    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
+        check_demand(wanted, least, returned)
         held = rate.held * rate.emission
-        row = await self._runner.fetchrow(_TAKE, key, rate.emission, rate.quota, wanted, least, held, rate.life)
+        row = await self._runner.fetchrow(_TAKE, key, rate.emission, rate.quota, wanted, least, held, rate.life, returned)
         return taken(rate, row[0], row[1], least)
 
     async def ping(self) -> None:

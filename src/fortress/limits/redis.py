@@ -19,7 +19,7 @@ MAX_CONNECTIONS: Final = 16
 _TAKE: Final = """\
 local emission, quota = tonumber(ARGV[1]), tonumber(ARGV[2])
 local wanted, least = tonumber(ARGV[3]), tonumber(ARGV[4])
-local held, life = tonumber(ARGV[5]), tonumber(ARGV[6])
+local held, life, returned = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local burst = emission * quota
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -28,11 +28,12 @@ local known = redis.call('GET', KEYS[1])
 if known then
     local tat, taken = string.match(known, '^(%d+):(%d+)$')
     tat, taken = tonumber(tat), tonumber(taken)
-    local floor = 0
-    if now < taken + life then
-        floor = math.min(held, tat - taken)
-    end
+    local leased = now < taken + life
+    local floor = leased and math.min(held, tat - taken) or 0
     used = math.min(math.max(tat - now, floor, 0), burst)
+    if leased then
+        used = math.max(0, used - returned * emission)
+    end
 end
 local free = math.floor((burst - used) / emission)
 if free < least then
@@ -59,10 +60,10 @@ class RedisStore:
         self._client = client
         self._prefix = prefix.encode()
 
-    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
-        check_demand(wanted, least)
+    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
+        check_demand(wanted, least, returned)
         held = rate.held * rate.emission
-        granted, used = await self._run(self._prefix + key, rate.emission, rate.quota, wanted, least, held, rate.life)
+        granted, used = await self._run(self._prefix + key, rate.emission, rate.quota, wanted, least, held, rate.life, returned)
         return taken(rate, granted, used, least)
 
     async def ping(self) -> None:

@@ -32,12 +32,12 @@ class Taken(msgspec.Struct, frozen=True):
 class LimitStore(Protocol):
     """Counts tokens for keys. Every method is one round trip at most, and may raise whatever its driver raises."""
 
-    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1) -> Taken:
-        """Debit up to `wanted` tokens in one atomic step on the store's own clock; none when fewer than `least` are there.
+    async def take(self, key: bytes, rate: Rate, wanted: int, least: int = 1, returned: int = 0) -> Taken:
+        """Give back and debit tokens in one atomic step on the store's own clock, as gcra.take says.
 
         Raises:
             StoreFull: no room for a new key.
-            ValueError: not 1 ≤ least ≤ wanted.
+            ValueError: not 1 ≤ least ≤ wanted, or less than nothing is returned.
         """
         ...
 

@@ -102,6 +102,22 @@ class LimitStoreContract:
         await wait(0.2)
         assert (await store.take(key, rate, FAST.quota)).granted == 100
 
+    async def test_what_is_given_back_can_be_taken_again(self, store: LimitStore) -> None:
+        key, rate = new_key(), Rate(SLOW.emission, SLOW.quota, held=5, life=60_000_000)
+        await store.take(key, rate, 25)
+        assert (await store.take(key, rate, 30, returned=4)).granted == 9
+
+    async def test_what_is_given_back_too_late_is_lost(self, store: LimitStore, wait: Wait) -> None:
+        key, rate = new_key(), Rate(SLOW.emission, SLOW.quota, held=5, life=50_000)
+        await store.take(key, rate, 25)
+        await wait(0.1)
+        assert (await store.take(key, rate, 30, returned=4)).granted == 5
+
+    async def test_giving_back_more_than_was_taken_does_not_make_a_bucket_more_than_full(self, store: LimitStore) -> None:
+        key, rate = new_key(), Rate(SLOW.emission, SLOW.quota, held=5, life=60_000_000)
+        await store.take(key, rate, 2)
+        assert (await store.take(key, rate, 50, returned=40)).granted == SLOW.quota
+
     async def test_parallel_takes_get_the_quota_and_not_one_more(self, store: LimitStore) -> None:
         key = new_key()
         taken = await asyncio.gather(*(store.take(key, SLOW, 1 + turn % 3) for turn in range(60)))
@@ -112,10 +128,10 @@ class LimitStoreContract:
         await store.take(key, SLOW, 2)
         assert (await store.take(key, SLOW, 1)).remaining == SLOW.quota - 3
 
-    @pytest.mark.parametrize(("wanted", "least"), [(0, 0), (1, 0), (1, 2), (-1, -1)])
-    async def test_a_demand_that_makes_no_sense_is_an_error(self, store: LimitStore, wanted: int, least: int) -> None:
+    @pytest.mark.parametrize(("wanted", "least", "returned"), [(0, 0, 0), (1, 0, 0), (1, 2, 0), (-1, -1, 0), (1, 1, -1)])
+    async def test_a_demand_that_makes_no_sense_is_an_error(self, store: LimitStore, wanted: int, least: int, returned: int) -> None:
         with pytest.raises(ValueError, match="at least one token"):
-            await store.take(new_key(), SLOW, wanted, least)
+            await store.take(new_key(), SLOW, wanted, least, returned)
 
     async def test_answers_a_ping(self, store: LimitStore) -> None:
         await store.ping()
