@@ -1,19 +1,55 @@
-"""Fortress: a Python backend whose rules are its runtime."""
+"""Fortress: a Python backend whose rules are its runtime.
+
+What a project imports: these names, and `fortress.http`, `fortress.data`, `fortress.security`, `fortress.events`,
+`fortress.domains` and `fortress.testing`. Everything else is ours to change.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
+    from fortress.clock import Clock, Ids
+    from fortress.domain import Domain, Upkeep, migrations_beside
+    from fortress.errors import CannotStart, Conflict, FieldError, Forbidden, Gone, Invalid, NotFound, Refusal, Unavailable
+    from fortress.mail import Mail, Mailer
 
-__all__ = ["Fortress"]
+__all__ = [
+    "CannotStart",
+    "Clock",
+    "Conflict",
+    "Domain",
+    "FieldError",
+    "Forbidden",
+    "Fortress",
+    "Gone",
+    "Ids",
+    "Invalid",
+    "Mail",
+    "Mailer",
+    "NotFound",
+    "Refusal",
+    "Unavailable",
+    "Upkeep",
+    "migrations_beside",
+]
+
+_HOMES: Final = {
+    "Fortress": "fortress.bootstrap",
+    "Clock": "fortress.clock",
+    "Ids": "fortress.clock",
+    "Domain": "fortress.domain",
+    "Upkeep": "fortress.domain",
+    "migrations_beside": "fortress.domain",
+    "Mail": "fortress.mail",
+    "Mailer": "fortress.mail",
+}
 
 
 def __getattr__(name: str) -> Any:
     # Found when asked for, so that reading one module of ours does not load all of them.
-    if name == "Fortress":
-        from fortress.bootstrap import Fortress
-
-        return Fortress
+    if name in __all__:
+        return getattr(import_module(_HOMES.get(name, "fortress.errors")), name)
     raise AttributeError(f"module 'fortress' has no attribute {name!r}")

@@ -106,3 +106,26 @@ def calls_commit(path: Path) -> bool:
 
 def test_no_domain_commits() -> None:
     assert [path for path in SOURCES if "domains" in path.parts or "shop" in path.parts if calls_commit(path)] == []
+
+
+PUBLIC = {"fortress", "fortress.data", "fortress.domains", "fortress.events", "fortress.http", "fortress.security"}
+
+
+def imported(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    named = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    named |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return {name for name in named if name.split(".")[0] == "fortress"}
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("examples/**/*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_example_needs_the_public_surface_alone(path: Path) -> None:
+    assert imported(path) <= PUBLIC
+
+
+def test_every_public_name_is_there() -> None:
+    import fortress
+
+    assert all(getattr(fortress, name) is not None for name in fortress.__all__)
+    with pytest.raises(AttributeError):
+        _ = fortress.runtime

@@ -6,129 +6,31 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any
-from uuid import UUID, uuid4
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
-import asyncpg
 import msgspec
 import pytest
 
 from fortress.clock import FixedClock
 from fortress.context import RequestContext, current
 from fortress.data import (
-    AuditEntry,
-    Check,
-    Contended,
     Database,
     DatabaseFault,
     Entity,
-    EventEntry,
-    Isolation,
     Key,
-    Owner,
-    References,
-    Repository,
-    Unique,
-    Unit,
     UnitFailed,
-    Version,
-    change,
-    func,
-    many,
-    one,
-    param,
-    retrying,
-    select,
-    update,
 )
-from fortress.errors import Conflict, Invalid, StaleVersion, TooLarge, Unavailable
-from fortress.events import Fact
-from fortress.security.permissions import Method
-from fortress.security.principal import SYSTEM, Principal
+from fortress.errors import Conflict, Invalid, TooLarge
+from fortress.security.principal import SYSTEM
 
 if TYPE_CHECKING:
     from tests.data.conftest import Create, Open
 
+from tests.data.things import ME, NameTaken, Part, Thing, ThingMade, TooMany, audits, events, everything, kept, parts, thing, things
+
 Admin = Any
-
-
-class NameTaken(Conflict):
-    """That name is somebody's."""
-
-    code = "things.name_taken"
-
-
-class TooMany(Conflict):
-    """So many are not allowed."""
-
-    code = "things.too_many"
-
-
-class Thing(Entity, frozen=True):
-    __tablename__ = "things"
-    __indexes__ = (
-        Unique("uq_things_name", "name", raises=NameTaken),
-        Unique("uq_things_place", ("place",)),
-        Check("ck_things_many", "amount <= 100", raises=TooMany),
-        Check("ck_things_few", "amount >= 0"),
-    )
-    id: Key
-    owner_id: Owner
-    name: str
-    place: int | None
-    amount: int
-    version: Version
-
-
-class Part(Entity, frozen=True):
-    __tablename__ = "parts"
-    id: Key
-    thing_id: Annotated[UUID, References("things.id")]
-    number: int
-
-
-class ThingMade(Fact, frozen=True):
-    thing_id: UUID
-    name: str
-
-
-class Things(Repository[Thing]):
-    by_id = one(select(Thing).where(Thing.c.id == param("id")))
-    locked = one(select(Thing).where(Thing.c.id == param("id")).with_for_update())
-    all = many(select(Thing).order_by(Thing.c.name))
-    count = one(select(func.count()).select_from(Thing.table), into=int)
-    amounts = one(select(func.coalesce(func.sum(Thing.c.amount), 0)), into=int)
-    take = change(
-        update(Thing)
-        .where(Thing.c.id == param("id"), Thing.c.amount >= param("amount"))
-        .values(amount=Thing.c.amount - param("amount"))
-        .returning(*Thing.c)
-    )
-
-
-class Parts(Repository[Part]):
-    all = many(select(Part).order_by(Part.c.number))
-
-
-class Audits(Repository[AuditEntry]):
-    all = many(select(AuditEntry).order_by(AuditEntry.c.tx, AuditEntry.c.seq))
-
-
-class Events(Repository[EventEntry]):
-    all = many(select(EventEntry).order_by(EventEntry.c.tx, EventEntry.c.seq))
-
-
-KILL = """
-    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-    WHERE application_name = 'fortress' AND datname = current_database()
-"""
-ME = Principal(uuid4(), Method.SESSION, session=uuid4())
-things, parts, audits, events = Things(), Parts(), Audits(), Events()
-
-
-def thing(name: str = "thing", **changed: Any) -> Thing:
-    return msgspec.structs.replace(Thing(uuid4(), ME.id, name, None, 10, 1), **changed)
 
 
 @pytest.fixture(autouse=True)
@@ -142,19 +44,6 @@ def request_context() -> Iterator[RequestContext]:
     token = current.set(made)
     yield made
     current.reset(token)
-
-
-async def kept(database: Database) -> int:
-    reader = database.reader(SYSTEM)
-    return await things.count(reader) + len(await audits.all(reader)) + len(await events.all(reader))
-
-
-async def everything(database: Database, unit: Unit, made: Thing) -> None:
-    await things.add(unit, made)
-    await parts.add_all(unit, [Part(uuid4(), made.id, number) for number in range(3)])
-    unit.record(ThingMade(made.id, made.name))
-    unit.audit("things.made", target=made.id, detail={"parts": 3})
-    unit.notify("things:made")
 
 
 async def test_adding_everything_is_one_round_trip(database: Database) -> None:
@@ -445,213 +334,3 @@ async def test_callbacks_run_after_the_commit_only(database: Database, caplog: p
             assert told == []
     assert told == ["done"]
     assert "callback" in caplog.text
-
-
-async def test_of_two_writers_of_one_version_one_is_stale(database: Database) -> None:
-    made = thing()
-    async with database.unit(ME) as unit:
-        await things.add(unit, made)
-
-    async def rename(name: str) -> bool:
-        try:
-            async with database.unit(ME) as unit:
-                await things.save(unit, msgspec.structs.replace(made, name=name))
-        except StaleVersion:
-            return False
-        return True
-
-    assert sorted(await asyncio.gather(*(rename(f"{number}") for number in range(4)))) == [False, False, False, True]
-
-
-async def test_the_last_unit_is_sold_once(database: Database) -> None:
-    made = thing(amount=1)
-    async with database.unit(ME) as unit:
-        await things.add(unit, made)
-
-    async def buy() -> int:
-        async with database.unit(ME) as unit:
-            return len(await things.take(unit, id=made.id, amount=1))
-
-    assert sum(await asyncio.gather(*(buy() for _ in range(30)))) == 1
-
-
-async def test_a_serialization_failure_is_tried_again(database: Database) -> None:
-    """Two read the sum and add what depends on it: PostgreSQL lets one of them commit, the other begins anew."""
-    async with database.unit(ME) as unit:
-        await things.add(unit, thing("first", amount=1))
-    meeting = asyncio.Barrier(2)
-    tries: list[str] = []
-
-    async def double(name: str) -> None:
-        tries.append(name)
-        async with database.unit(ME, isolation=Isolation.SERIALIZABLE) as unit:
-            amount = await things.amounts(unit)
-            if len(tries) <= 2:
-                await meeting.wait()
-            await things.add(unit, thing(name, amount=amount))
-
-    async def request(name: str) -> None:
-        here = RequestContext(name, "192.0.2.7")
-        current.set(here)
-        await retrying(lambda: double(name), here)
-
-    await asyncio.gather(request("a"), request("b"))
-    assert len(tries) == 3
-    assert sorted(one.amount for one in await things.all(database.reader(ME))) == [1, 1, 2]
-
-
-async def test_a_deadlock_is_contended(database: Database) -> None:
-    a, b = thing("a"), thing("b")
-    async with database.unit(ME) as unit:
-        await things.add_all(unit, [a, b])
-    meeting = asyncio.Barrier(2)
-
-    async def take(first: Thing, second: Thing) -> bool:
-        try:
-            async with database.unit(ME) as unit:
-                await things.take(unit, id=first.id, amount=1)
-                await meeting.wait()
-                await things.take(unit, id=second.id, amount=1)
-        except Contended:
-            return False
-        return True
-
-    assert sorted(await asyncio.gather(take(a, b), take(b, a))) == [False, True]
-    assert database.writers.in_use == 0
-
-
-async def test_a_lock_is_waited_for_so_long(connect: Open, admin: Admin) -> None:
-    database = await connect(lock_timeout=0.1)
-    made = thing()
-    async with database.unit(ME) as unit:
-        await things.add(unit, made)
-    async with admin.transaction():
-        await admin.execute("SELECT 1 FROM things FOR UPDATE")
-        with pytest.raises(Unavailable) as caught:
-            async with database.unit(ME) as unit:
-                await things.locked(unit, id=made.id)
-    assert caught.value.headers["retry-after"] == "1"
-    assert (database.writers.in_use, database.writers.idle) == (0, 1)
-
-
-async def test_a_transaction_left_open_is_ended_by_the_server(connect: Open) -> None:
-    database = await connect(idle_transaction_timeout=0.1)
-
-    async def work() -> None:
-        async with database.unit(ME) as unit:
-            await things.count(unit)
-            ended = asyncio.Event()
-            assert unit._kept is not None
-            unit._kept.connection.add_termination_listener(lambda _: ended.set())
-            await asyncio.wait_for(ended.wait(), 5)
-            await things.count(unit)
-
-    with pytest.raises(Unavailable):
-        await work()
-    async with database.unit(ME) as unit:
-        await things.add(unit, thing())
-    assert database.writers.in_use == 0
-
-
-async def test_a_cancelled_unit_leaves_nothing(database: Database) -> None:
-    begun = asyncio.Event()
-
-    async def work() -> None:
-        async with database.unit(ME) as unit:
-            await things.add(unit, thing())
-            await unit.flush()
-            begun.set()
-            await asyncio.Event().wait()
-
-    task = asyncio.create_task(work())
-    await begun.wait()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    await database.close()
-    assert database.writers.in_use == 0
-
-
-async def test_a_lost_commit_is_never_repeated(database: Database, admin: Admin, request_context: RequestContext) -> None:
-    """Nobody knows whether it happened, so the request counts as committed."""
-    tries = 0
-
-    async def work() -> None:
-        nonlocal tries
-        tries += 1
-        async with database.unit(ME) as unit:
-            await things.add(unit, thing())
-            await unit.flush()
-            assert unit._kept is not None
-            unit._kept.connection.terminate()
-
-    with pytest.raises(Unavailable):
-        await retrying(work, request_context)
-    assert tries == 1
-    assert request_context.committed
-
-
-async def test_a_unit_outlives_a_connection_that_died_while_kept(database: Database, admin: Admin) -> None:
-    async with database.unit(ME) as unit:
-        await things.add(unit, thing("a"))
-        await unit.flush()
-    await admin.execute(KILL)
-    async with database.unit(ME) as unit:
-        await things.count(unit)
-        await things.add(unit, thing("b"))
-    assert await things.count(database.reader(ME)) == 2
-
-
-async def test_a_statement_on_a_dead_connection_fails_the_unit(database: Database, admin: Admin) -> None:
-    async def work() -> None:
-        async with database.unit(ME) as unit:
-            await things.add(unit, thing())
-            await unit.flush()
-            await admin.execute(KILL)
-            await things.count(unit)
-
-    with pytest.raises(Unavailable):
-        await work()
-    assert await kept(database) == 0
-    assert database.writers.in_use == 0
-
-
-async def test_a_changed_schema_is_met_by_preparing_anew(database: Database, admin: Admin, request_context: RequestContext) -> None:
-    async def work() -> int:
-        async with database.unit(ME) as unit:
-            return len(await things.all(unit))
-
-    await work()
-    await admin.execute("ALTER TABLE things ALTER COLUMN amount TYPE int")
-    assert await retrying(work, request_context) == 0
-
-
-async def test_an_error_never_shows_the_statement_or_its_values(database: Database, admin: Admin) -> None:
-    await admin.execute("DROP TABLE parts")
-    with pytest.raises(DatabaseFault) as caught:
-        async with database.unit(ME) as unit:
-            await parts.add(unit, Part(uuid4(), uuid4(), 4711))
-    assert "UndefinedTableError" in str(caught.value)
-    assert "INSERT" not in str(caught.value)
-    assert "4711" not in str(caught.value)
-    assert caught.value.__suppress_context__
-    await admin.execute("ALTER TABLE things ADD COLUMN more int NOT NULL")
-    with pytest.raises(DatabaseFault) as caught:
-        async with database.unit(ME) as unit:
-            await things.add(unit, thing("hunter2"))
-    assert "column more" in str(caught.value)
-    assert "hunter2" not in str(caught.value)
-
-
-async def test_rows_go_to_the_partition_of_their_month(connect: Open, admin: Admin) -> None:
-    await admin.execute("CREATE TABLE events_may PARTITION OF events FOR VALUES FROM ('2026-05-01') TO ('2026-06-01')")
-    clock = FixedClock(datetime(2026, 5, 31, 23, 59, 59, tzinfo=UTC))
-    database = await connect(clock=clock)
-    for _ in range(2):
-        async with database.unit(ME) as unit:
-            unit.record(ThingMade(uuid4(), "a"))
-        clock.advance(timedelta(seconds=1))
-    assert await admin.fetchval("SELECT count(*) FROM events_may") == 1
-    assert await admin.fetchval("SELECT count(*) FROM events_default") == 1
-    with pytest.raises(asyncpg.PostgresError):
-        await admin.execute("INSERT INTO events (seq) VALUES (1)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 from uuid import UUID
 
-from fortress.errors import Conflict, Invalid
+from fortress import Conflict, Invalid
 
 
 class Orders(Protocol):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fortress.domain import Domain, migrations_beside
+from fortress import Domain, migrations_beside
 from shop.orders import rest
 from shop.orders.contract import Orders
 from shop.orders.events import OrderCancelled, OrderPlaced

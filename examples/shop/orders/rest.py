@@ -11,8 +11,8 @@ from uuid import UUID
 import msgspec
 from pydantic import Field
 
+from fortress import NotFound
 from fortress.data import Page, PageQuery
-from fortress.errors import NotFound
 from fortress.http import PUBLIC, Created, Input, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock

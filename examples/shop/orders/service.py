@@ -10,9 +10,8 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.clock import Clock, Ids
+from fortress import Clock, FieldError, Ids
 from fortress.data import Database, Page, PageQuery, Unit
-from fortress.errors import FieldError
 from fortress.security import SYSTEM, Principal
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
 from shop.orders.events import OrderCancelled, OrderPlaced
