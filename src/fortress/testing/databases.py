@@ -54,9 +54,9 @@ class Databases:
             await self.drop(name)
 
     @contextmanager
-    def kept(self, fill: Migrate | None = None) -> Iterator[str]:
+    def kept(self, fill: Migrate | None = None, *, template: str = "template0") -> Iterator[str]:
         """The URL of a database that a whole suite shares and cleans itself; for session fixtures, which have no loop."""
-        name = asyncio.run(self.create())
+        name = asyncio.run(self.create(template))
         try:
             if fill is not None:
                 asyncio.run(_filled(fill, self.url(name)))

@@ -13,18 +13,16 @@ class RecordingMailer:
 
     def __init__(self) -> None:
         self.sent: list[Mail] = []
-        self._arrived = asyncio.Event()
+        self._arrived: asyncio.Queue[Mail] = asyncio.Queue()
 
     async def send(self, mail: Mail) -> None:
         self.sent.append(mail)
-        self._arrived.set()
+        self._arrived.put_nowait(mail)
 
     async def next(self, seconds: float = 5.0) -> Mail:
-        """The newest mail; the next one if none has come since the last call."""
+        """The first mail that has not been asked for yet; waited for when none is there. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
-            await self._arrived.wait()
-        self._arrived.clear()
-        return self.sent[-1]
+            return await self._arrived.get()
 
 
 class CountingIds:

@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from pydantic import SecretStr
 
+from fortress.clock import Clock, Ids
+from fortress.data import Database
+from fortress.data.roles import APP_ROLE
+from fortress.mail import Mailer
 from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Client
 from fortress.testing.databases import Databases
+from fortress.testing.fakes import RecordingMailer
+from fortress.testing.network import loopback_only
+from fortress.testing.rollback import RolledBackDatabase
 from fortress.testing.servers import REDIS, REDIS_URL, answers, server_names, server_url
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
+    from fortress.bootstrap.container import Container
 
 ADMIN: Final = "admin@example.com"
 ADMIN_PASSWORD: Final = "the administrator of a test"
@@ -88,6 +96,42 @@ def client(running: Fortress) -> Client:
 def callers(client: Client) -> Callers:
     """Makes people to call as: strangers, and holders of any roles."""
     return Callers(client, ADMIN, ADMIN_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def service_database_url(databases: Databases, app_template: str) -> Iterator[str]:
+    """A database at head that all tests of services share, because they leave nothing in it."""
+    with databases.kept(template=app_template) as url:
+        yield url
+
+
+@pytest.fixture
+async def services(app: Fortress, service_database_url: str, tmp_path: Path) -> AsyncIterator[Container]:
+    """The app's services, without HTTP, over a database that forgets the test: `services.get(OrderService)`.
+
+    Mail goes to a RecordingMailer: `services.get(Mailer)`. What such a database can't do is said in fortress.testing.rollback.
+    """
+    settings = _settings(service_database_url, tmp_path)
+    async with app.opened(settings) as runtime:
+        made = runtime.container
+        made.add(Mailer, RecordingMailer())
+        url, clock, ids = service_database_url, made.get(Clock), made.get(Ids)
+        async with RolledBackDatabase(url, settings, secret=bytes(32), clock=clock, ids=ids, role=APP_ROLE) as database:
+            made.add(Database, database)
+            yield made
+
+
+@pytest.fixture
+def rolled_back(services: Container) -> Database:
+    """The services' database: what a test writes to it, also by itself, is gone after the test."""
+    return services.get(Database)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def network() -> Iterator[None]:
+    """Nothing in the tests' own process reaches further than this machine; a project that must overrides this fixture."""
+    with loopback_only():
+        yield
 
 
 @pytest.fixture(scope="session")
