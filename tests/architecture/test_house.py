@@ -60,9 +60,7 @@ def test_no_folder_or_file_is_a_drawer_of_leftovers() -> None:
     assert [path for path in EVERYTHING if {path.stem, *path.relative_to(ROOT).parts} & DRAWERS] == []
 
 
-@pytest.mark.parametrize(
-    "domain", sorted({*ROOT.glob("src/fortress/domains/*/"), ROOT / "examples/shop/orders"}), ids=lambda path: path.name
-)
+@pytest.mark.parametrize("domain", DOMAINS, ids=lambda path: path.name)
 def test_a_domain_has_its_rooms_and_no_other(domain: Path) -> None:
     found = {path.stem for path in domain.iterdir() if path.name != "__pycache__"}
     assert found <= ROOMS
