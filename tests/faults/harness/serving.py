@@ -21,6 +21,7 @@ from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 START_SECONDS: Final = 40.0
 STOP_SECONDS: Final = 20.0
 _PAUSE: Final = 0.05
+_PROGRESS: Final = "·"
 _ROOT: Final = Path(__file__).parents[3]
 # Small and quick, where nothing else is asked for.
 _USUAL: Final[Mapping[str, str]] = {
@@ -160,9 +161,9 @@ class Server:
         return "".join(self._file(name).read_text("utf-8", "replace") for name in ("out", "log"))
 
     def log_lines(self) -> list[dict[str, Any]]:
-        """The log so far. A line that is no JSON fails the test: nothing may write past the log."""
+        """The log so far. What is neither a record nor a line of progress fails the test: nothing may write past the log."""
         lines = self._file("log").read_text("utf-8").splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        return [json.loads(line) for line in lines if line.endswith("\n") and not line.startswith(_PROGRESS)]
 
     def wait_for_line(self, **fields: object) -> dict[str, Any]:
         """The first log line with these fields, once it is written."""
