@@ -1,0 +1,157 @@
+"""Signing keys change under load without a false refusal; what is retired ends; made-up key ids cost nothing (ASVS V11.2.2, V13.3.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+import pytest
+from tests.faults.harness.live import LiveClient
+from tests.faults.harness.projects import GENEROUS, write_generous
+from tests.faults.harness.serving import Server
+from tests.faults.harness.workers import each_worker
+
+from fortress.clock import FixedClock
+from fortress.security.encoding import to_base64url
+from fortress.security.keyfile import open_keyring
+from fortress.security.refusals import InvalidToken
+from fortress.security.tokens import AccessTokens
+from fortress.settings import Settings
+from fortress.testing.callers import PASSWORD, Callers
+from fortress.testing.client import Caller
+
+pytestmark = pytest.mark.faults
+
+PEOPLE: Final = 4
+MADE_UP: Final = 500
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Two workers, under limits that don't get into the way."""
+    return serve(target=GENEROUS, directory=write_generous(tmp_path_factory.mktemp("project")), limit_store="memory")
+
+
+def kid(token: str) -> str:
+    head = token.split(".")[0]
+    return str(json.loads(base64.urlsafe_b64decode(head + "=="))["kid"])
+
+
+def with_kid(token: str, kid: str) -> str:
+    """The token under another key's id."""
+    header = msgspec.json.encode({"alg": "EdDSA", "kid": kid, "typ": "at+jwt"})
+    return f"{to_base64url(header)}.{token.partition('.')[2]}"
+
+
+def bearer(token: str) -> Caller:
+    return Caller("somebody", headers={"authorization": f"Bearer {token}"})
+
+
+class Load:
+    """People who read with the token that they have, and refresh it now and then, on every worker."""
+
+    def __init__(self, workers: list[LiveClient]) -> None:
+        self._workers = workers
+        self.seen: Counter[tuple[str, int]] = Counter()
+        self.kids: set[str] = set()
+        self.over = False
+
+    async def person(self, client: LiveClient, pair: dict[str, Any]) -> None:
+        for turn in range(1_000_000):
+            if self.over:
+                return
+            self.kids.add(kid(pair["access_token"]))
+            reply = await client.get("/users/me", as_=bearer(pair["access_token"]))
+            self.seen["read", reply.status] += 1
+            if turn % 10 == 9:
+                renewed = await client.post("/auth/refresh", {"refresh_token": pair["refresh_token"]})
+                self.seen["refresh", renewed.status] += 1
+                pair = renewed.json()
+
+    @asynccontextmanager
+    async def running(self, pairs: list[dict[str, Any]]) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.person(self._workers[n % len(self._workers)], pair)) for n, pair in enumerate(pairs)]
+        try:
+            yield
+        finally:
+            self.over = True
+            await asyncio.gather(*tasks)
+
+
+async def test_two_rotations_under_load_refuse_nobody_and_old_tokens_live_on(
+    server: Server, callers: Callers, client: LiveClient, address: Callable[[], str]
+) -> None:
+    emails = [(await callers.person(f"person-{os.urandom(4).hex()}")).email for _ in range(PEOPLE)]
+    first = [await callers.tokens(email, PASSWORD) for email in emails]
+    keep = await callers.tokens(emails[0], PASSWORD)
+    async with each_worker(server, address) as workers:
+        load = Load(list(workers.values()))
+        load.kids.add(kid(keep["access_token"]))
+        async with load.running(first):
+            for _ in range(2):
+                before = len(load.kids)
+                rotated = await asyncio.to_thread(server.run, "keys", "rotate")
+                assert rotated.returncode == 0, rotated.stderr
+                async with asyncio.timeout(20):
+                    while len(load.kids) == before:  # noqa: ASYNC110 - the load changes it, and tells nobody
+                        await asyncio.sleep(0.05)
+    assert set(load.seen) == {("read", 200), ("refresh", 200)}, load.seen
+    assert load.seen["read", 200] > 100
+    assert len(load.kids) == 3
+    for _ in range(4):
+        assert (await client.get("/users/me", as_=bearer(keep["access_token"]))).status == 200
+    published = {key["kid"] for key in (await client.call("GET", "/.well-known/jwks.json", base="")).json()["keys"]}
+    assert load.kids < published
+    assert len(published) == 4
+
+
+async def test_a_flood_of_made_up_key_ids_is_refused_and_slows_nobody(server: Server, callers: Callers, address: Callable[[], str]) -> None:
+    good = await callers.tokens((await callers.person()).email, PASSWORD)
+    made_up = [with_kid(good["access_token"], f"{kid(good['access_token'])[:-4]}{number:04x}") for number in range(MADE_UP)]
+    async with each_worker(server, address) as workers:
+
+        async def flood(worker: LiveClient) -> set[int]:
+            return {(await worker.get("/users/me", as_=bearer(token))).status for token in made_up}
+
+        began = time.monotonic()
+        floods = asyncio.gather(*(flood(worker) for worker in workers.values()))
+        async with LiveClient(server.port, address=address()) as honest:
+            while not floods.done():
+                assert (await honest.get("/users/me", as_=bearer(good["access_token"]))).status == 200
+        assert await floods == [{401}] * len(workers)
+        assert time.monotonic() - began < 10
+
+
+def test_a_retired_key_is_refused_after_the_overlap_and_made_up_ids_load_nothing(tmp_path: Path) -> None:
+    clock = FixedClock(datetime(2026, 5, 1, tzinfo=UTC))
+    settings = Settings(state_dir=tmp_path)
+    ring = open_keyring(settings, clock)
+    tokens = AccessTokens(ring, clock, issuer="us", audience="us", lifetime=timedelta(days=1))
+    old = tokens.issue(UUID(int=1), UUID(int=2)).text
+    elsewhere = open_keyring(settings, clock)
+    elsewhere.rotate()
+    new = AccessTokens(elsewhere, clock, issuer="us", audience="us", lifetime=timedelta(days=1)).issue(UUID(int=1), UUID(int=2)).text
+    assert kid(new) != kid(old)
+    assert tokens.verify(new).user == UUID(int=1)
+    overlap = timedelta(minutes=settings.access_minutes + 1)
+    clock.advance(overlap - timedelta(seconds=1))
+    assert tokens.verify(old).user == UUID(int=1)
+    clock.advance(timedelta(seconds=1))
+    with pytest.raises(InvalidToken):
+        tokens.verify(old)
+    assert tokens.verify(new).user == UUID(int=1)
+    loads = ring.loads
+    for number in range(10_000):
+        assert ring.verifier(f"made-up-{number}") is None
+    assert ring.loads == loads
