@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import subprocess
 from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.faults.harness.serving import STOP_SECONDS, Server
+from tests.faults.harness.live import LiveClient
+from tests.faults.harness.serving import START_SECONDS, STOP_SECONDS, Server, eventually
 
+from fortress.clock import SystemClock
+from fortress.security.keyfile import open_keyring
+from fortress.settings import Settings
 from fortress.testing.databases import Databases
 
 pytestmark = pytest.mark.faults
@@ -104,3 +109,21 @@ def test_a_route_without_who_or_how_often_is_named(left_out: str, tmp_path: Path
     (tmp_path / "loose.py").write_text(LOOSE_ROUTE % ", ".join(given.values()))
     said = refused(Server("", tmp_path / "state", target="loose:app", directory=tmp_path))
     assert f"GET /api/v*/secrets has no {'permission' if left_out == 'allow' else 'limit'}" in said
+
+
+async def test_production_waits_for_its_migrations_and_says_so(fault_databases: Databases, tmp_path: Path) -> None:
+    open_keyring(Settings(state_dir=tmp_path), SystemClock())
+    async with fault_databases.clone() as url:
+        server = Server(url, tmp_path, env="production", keyring=tmp_path / "keyring.json", workers=1)
+        server.launch()
+        try:
+            assert await asyncio.to_thread(eventually, server.readiness, START_SECONDS), server.said()
+            async with LiveClient(server.port) as client:
+                ready = await client.call("GET", "/health/ready", base="")
+                assert (ready.status, ready.json()["checks"]["schema"]) == (503, "behind")
+                assert (await client.call("GET", "/health/live", base="")).status == 200
+                done = await asyncio.to_thread(server.run, "migrate", "up")
+                assert done.returncode == 0, done.stderr
+                assert await asyncio.to_thread(eventually, lambda: server.readiness() == 200)
+        finally:
+            server.kill9()

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import asyncpg
+
 from fortress.data import Database
 from fortress.data.migration.schema import Schema, SchemaState
+from fortress.data.refusals import refusal
 from fortress.errors import Unavailable
 from fortress.http.health import Check
 
@@ -18,7 +21,13 @@ class _Reading:
         self._database = database
 
     async def fetch(self, query: str, /) -> Sequence[Any]:
-        return await self._database.readers.fetch(query, [])
+        try:
+            return await self._database.readers.once(query, [])
+        except asyncpg.UndefinedTableError:
+            # A database without any migration yet; the schema knows what that means.
+            raise
+        except Exception as error:
+            raise refusal(error) from None
 
 
 def checks(database: Database, schema: Schema, draining: Callable[[], bool]) -> dict[str, Check]:
