@@ -6,7 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -31,7 +33,7 @@ LISTENERS: Final = """
 SELECT pid FROM pg_stat_activity
 WHERE datname = current_database() AND pid <> pg_backend_pid() AND (query = 'SELECT 1' OR query ILIKE 'LISTEN%')
 """
-STATES: Final = ("everything well", "bus connections killed", "Redis down")
+STATES: Final = ("everything well", "bus connections killed", "bus away for good", "Redis down")
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,9 @@ class Scene:
     async def begin(self) -> None:
         self.admin = await self.callers.administrator()
         self.person = await self.callers.person(f"person-{os.urandom(4).hex()}")
+        for worker in self.workers.values():
+            # So that each has a connection of every kind before connections become hard to get.
+            await asyncio.gather(*(Callers(worker, ADMIN, ADMIN_PASSWORD).tokens(self.person.email, PASSWORD) for _ in range(3)))
 
     async def statuses(self, path: str, caller: Caller) -> list[int]:
         """What every worker answers."""
@@ -93,6 +98,20 @@ class Scene:
                 await asyncio.sleep(PAUSE)
 
 
+@asynccontextmanager
+async def nobody_connects(server: Server) -> AsyncIterator[None]:
+    """Connections that are there work on, but who has lost theirs gets no other: nobody listens, and the database answers."""
+    parts = urlsplit(server.database_url)
+    elsewhere = await asyncpg.connect(urlunsplit(parts._replace(path="/postgres")), timeout=10)
+    alter = f'ALTER DATABASE "{parts.path.strip("/")}" ALLOW_CONNECTIONS'
+    await elsewhere.execute(f"{alter} false")
+    try:
+        yield
+    finally:
+        await elsewhere.execute(f"{alter} true")
+        await elsewhere.close(timeout=10)
+
+
 @pytest.fixture(params=STATES)
 async def scene(request: pytest.FixtureRequest, servers: Callable[[str], Server], address: Callable[[], str]) -> AsyncIterator[Scene]:
     server = servers(request.param)
@@ -103,9 +122,10 @@ async def scene(request: pytest.FixtureRequest, servers: Callable[[str], Server]
             scene = Scene(server, Callers(people, ADMIN, ADMIN_PASSWORD), client, owner, workers)
             await scene.begin()
             await scene.listening()
-            if request.param == "bus connections killed":
-                await scene.kill_listeners()
-            yield scene
+            async with nobody_connects(server) if request.param == "bus away for good" else nullcontext():
+                if "bus" in request.param:
+                    await scene.kill_listeners()
+                yield scene
     finally:
         await owner.close(timeout=10)
 
