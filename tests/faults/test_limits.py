@@ -66,6 +66,15 @@ async def test_no_more_than_the_quota_and_no_less_than_95_percent_over_three_pro
         assert statuses(after)[429] > 0
 
 
+async def test_tokens_in_the_hands_of_other_processes_are_less_than_5_percent(server: Server, address: Callable[[], str]) -> None:
+    own = address()
+    async with LiveClient(server.port, address=own, kept=False) as spread, LiveClient(server.port, address=own) as alone:
+        spent = statuses(await called(spread, 60, lambda: spread.get("/products?limit=1")))[200]
+        while (await alone.get("/products?limit=1")).status == 200:
+            spent += 1
+    assert spent >= PRODUCTS * 0.95
+
+
 async def test_a_strict_limit_is_exact(server: Server, address: Callable[[], str]) -> None:
     wrong = {"email": "nobody@example.com", "password": "not the password"}
     async with LiveClient(server.port, address=address(), kept=False) as client:
