@@ -41,10 +41,22 @@ def _guarded(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _looking_up(original: Callable[..., Any]) -> Callable[..., Any]:
     def looking_up(host: Any, *arguments: Any, **options: Any) -> Any:
-        _refuse_far(host)
+        if str(host).endswith(".invalid"):
+            # Never a name of anybody (RFC 6761 §6.4), so nobody need be asked.
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        if not _is_address(host):
+            _refuse_far(host)
         return original(host, *arguments, **options)
 
     return looking_up
+
+
+def _is_address(host: Any) -> bool:
+    try:
+        ip_address(str(host))
+    except ValueError:
+        return False
+    return True
 
 
 def _refuse_far(host: Any) -> None:
