@@ -224,6 +224,7 @@ async def test_a_row_of_a_slow_transaction_is_neither_missed_nor_sealed_too_earl
 async def test_two_sealers_at_once_make_one_chain(world: World) -> None:
     await write(world, 20)
     counts = await asyncio.gather(*(world.get(SealingService).seal() for _ in range(5)))
+    await world.settled()
     await world.get(SealingService).seal()
     assert sum(counts) <= 20
     found = await verdict(world)
