@@ -6,15 +6,16 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-from tests.faults.conftest import Connection, Serve
+from tests.faults.conftest import Serve
 from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 
 from fortress.testing.callers import Callers
-from fortress.testing.client import Reply
+from fortress.testing.client import Caller, Reply
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 pytestmark = pytest.mark.faults
@@ -39,38 +40,27 @@ def server(serve: Serve) -> Server:
     )
 
 
-@pytest.fixture
-async def blocked(owner: Connection) -> AsyncIterator[asyncio.Event]:
-    """The shelf's rows are locked from outside until the event is set."""
-    released = asyncio.Event()
-
-    async def hold() -> None:
-        async with owner.transaction():
-            await owner.execute("SELECT FROM products FOR UPDATE")
-            held.set()
-            await released.wait()
-
-    held = asyncio.Event()
-    holding = asyncio.create_task(hold())
-    await held.wait()
-    yield released
-    released.set()
-    await holding
+@asynccontextmanager
+async def locked_shelf(url: str) -> AsyncIterator[None]:
+    """The products' rows are locked from outside."""
+    connection = await asyncpg.connect(url, timeout=10)
+    try:
+        async with connection.transaction():
+            await connection.execute("SELECT FROM products FOR UPDATE")
+            yield
+    finally:
+        await connection.close(timeout=10)
 
 
-async def test_a_full_pool_says_so_fast_leaks_nothing_and_recovers(
-    server: Server, address: Callable[[], str], owner: Connection, blocked: asyncio.Event
-) -> None:
+async def test_a_full_pool_says_so_fast_leaks_nothing_and_recovers(server: Server, address: Callable[[], str]) -> None:
     async with LiveClient(server.port, address=address, kept=False) as client:
         buyer = await Callers(client, ADMIN, ADMIN_PASSWORD).person()
-        orders = [asyncio.create_task(timed(client.post("/orders", BASKET, as_=buyer))) for _ in range(20)]
-        await asyncio.sleep(WAIT / 2)
-        assert (await client.get("/products")).status == 200, "reads have connections of their own"
-        answers = await asyncio.gather(*orders)
-        busy(answers)
-        blocked.set()
-        assert (await client.post("/orders", BASKET, as_=buyer)).status == 201
-        assert Counter([(await client.post("/orders", BASKET, as_=buyer)).status for _ in range(10)]) == {201: 10}
+        async with locked_shelf(server.database_url):
+            orders = [asyncio.create_task(timed(client.post("/orders", BASKET, as_=buyer))) for _ in range(20)]
+            await asyncio.sleep(WAIT / 2)
+            assert (await client.get("/products")).status == 200, "reads have connections of their own"
+            busy(await asyncio.gather(*orders))
+        assert [(await client.post("/orders", BASKET, as_=buyer)).status for _ in range(10)] == [201] * 10
         assert (await client.call("GET", "/health/ready", base="")).status == 200
     assert not [line for line in server.log_lines() if line.get("status") == 500]
     await no_connection_is_lost(server.database_url)
@@ -100,18 +90,34 @@ async def no_connection_is_lost(url: str) -> None:
         await watcher.close(timeout=10)
 
 
-async def test_clients_that_give_up_waiting_give_back_what_they_held(
-    server: Server, address: Callable[[], str], blocked: asyncio.Event
-) -> None:
+async def test_clients_that_give_up_waiting_give_back_what_they_held(server: Server, address: Callable[[], str]) -> None:
     async with LiveClient(server.port, address=address, kept=False) as client:
         buyer = await Callers(client, ADMIN, ADMIN_PASSWORD).person("impatient")
-        gone = [asyncio.create_task(client.post("/orders", BASKET, as_=buyer)) for _ in range(10)]
-        await asyncio.sleep(WAIT / 2)
-        for task in gone:
-            task.cancel()
-        await asyncio.gather(*gone, return_exceptions=True)
-        blocked.set()
-        async with asyncio.timeout(LOCK + SLACK):
-            while (await client.post("/orders", BASKET, as_=buyer)).status != 201:  # noqa: ASYNC110 - the server tells nobody
-                await asyncio.sleep(0.1)
+        async with locked_shelf(server.database_url):
+            gone = [asyncio.create_task(client.post("/orders", BASKET, as_=buyer)) for _ in range(10)]
+            await asyncio.sleep(WAIT / 2)
+            for task in gone:
+                task.cancel()
+            await asyncio.gather(*gone, return_exceptions=True)
+        await served_again(client, buyer)
     await no_connection_is_lost(server.database_url)
+
+
+async def test_requests_that_pass_their_deadline_leave_no_connection_behind(serve: Serve, address: Callable[[], str]) -> None:
+    server = serve(
+        workers=1, database_readers=READERS, database_writers=WRITERS, request_timeout=1, lock_timeout=30, limit_store_timeout=0.1
+    )
+    async with LiveClient(server.port, address=address, kept=False) as client:
+        buyer = await Callers(client, ADMIN, ADMIN_PASSWORD).person()
+        async with locked_shelf(server.database_url):
+            late = await asyncio.gather(*(timed(client.post("/orders", BASKET, as_=buyer)) for _ in range(WRITERS)))
+            assert Counter(reply.status for reply, _ in late) == {503: WRITERS}
+            assert max(seconds for _, seconds in late) < 1 + SLACK
+        await served_again(client, buyer)
+    await no_connection_is_lost(server.database_url)
+
+
+async def served_again(client: LiveClient, buyer: Caller) -> None:
+    async with asyncio.timeout(LOCK + SLACK):
+        while (await client.post("/orders", BASKET, as_=buyer)).status != 201:  # noqa: ASYNC110 - the server tells nobody
+            await asyncio.sleep(0.1)
