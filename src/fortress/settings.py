@@ -79,7 +79,6 @@ class Settings(BaseModel):
     limit_store: Literal["auto", "postgres", "redis", "memory"] = Field("auto", description="where limits are counted")
     limit_store_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that the limit store may take")
     app: str | None = Field(None, description="the project's app, as module:name")
-    broker_url: SecretStr | None = Field(None, description="NATS, Kafka or Redis Streams for facts; unset: none")
     mail_url: SecretStr | None = Field(None, description="smtp(s)://user:password@host:port; unset: a local outbox")
     mail_from: str = Field("fortress@localhost", description="sender of the mails")
 
@@ -103,7 +102,6 @@ class Settings(BaseModel):
     metrics_token: SecretStr | None = Field(None, description="bearer token that opens /health/metrics beyond loopback")
     partitions_ahead: int = Field(3, ge=1, le=24, description="months of partitions made ahead")
     audit_seal_seconds: Seconds = Field(5.0, description="seconds between two seals of the audit log")
-    failpoint: str | None = Field(None, description="name:action, for fault tests; refused in production")
 
     @model_validator(mode="after")
     def _production_needs_real_parts(self) -> Self:
@@ -112,8 +110,6 @@ class Settings(BaseModel):
         missing = [name for name in ("database_url", "keyring") if getattr(self, name) is None]
         if missing:
             raise ValueError("production needs " + " and ".join(PREFIX + name.upper() for name in missing))
-        if self.failpoint:
-            raise ValueError("FORTRESS_FAILPOINT is refused in production")
         return self
 
     @property
