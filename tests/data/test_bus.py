@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
@@ -237,6 +237,39 @@ async def test_it_tries_again_until_the_database_is_back(
     assert not bus.certain()
     away = False
     await events.count("restored")
+    assert bus.certain()
+
+
+class Stricken:
+    """A connection on which the driver stumbles when it is asked, once told to."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.now = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    async def execute(self, sql: str) -> str:
+        if self.now:
+            raise asyncpg.InternalClientError("cannot switch to state 15; another operation (2) is in progress")
+        return await self._connection.execute(sql)
+
+
+async def test_a_driver_that_stumbles_over_a_dying_connection_does_not_end_the_listening(
+    open_bus: OpenBus, connect: Connect, connection: Connection, events: Events
+) -> None:
+    opened: list[Stricken] = []
+
+    async def connect_stricken() -> Any:
+        opened.append(Stricken(await connect()))
+        return opened[-1]
+
+    bus = await open_bus(connect_stricken)
+    opened[0].now = True
+    await events.count("restored")
+    await publish(connection, "revoked", "after")
+    await events.count("after")
     assert bus.certain()
 
 

@@ -88,7 +88,7 @@ class Bus:
         if connection is not None and not connection.is_closed():
             try:
                 await connection.close(timeout=_CLOSE_SECONDS)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
                 connection.terminate()
 
     async def _keep_listening(self, connection: Connection) -> None:
@@ -109,7 +109,9 @@ class Bus:
             asked = self._monotonic()
             try:
                 await self._beat(connection)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError) as error:
+            except Exception as error:
+                # A connection that dies while it is asked fails in many ways, an InternalClientError of the driver's among
+                # them. Whichever it was, this task must outlive it: without it nobody would ever listen again.
                 return type(error).__name__
             if await self._is_gone_within(BEAT_SECONDS - (self._monotonic() - asked)):
                 return "connection closed"

@@ -27,6 +27,8 @@ Connect = Callable[[], Awaitable[Connection]]
 
 STATEMENTS: Final = 512
 CLOSING: Final = 2.0
+# The last one is what the driver raises when a connection dies in the middle of its own work on it.
+_BROKEN: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError, asyncpg.InternalClientError)
 
 
 class PoolObserver(Protocol):
@@ -239,7 +241,7 @@ class Connections:
             connection = await self._connect()
         except BaseException as error:
             self._free_place()
-            if isinstance(error, (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)):
+            if isinstance(error, _BROKEN):
                 raise Unavailable("The database is not available just now") from None
             raise
         self.opened += 1
@@ -282,7 +284,7 @@ class Connections:
     async def _close(self, kept: Kept) -> None:
         try:
             await kept.connection.close(timeout=CLOSING)
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+        except _BROKEN:
             kept.connection.terminate()
         finally:
             self.closing -= 1
