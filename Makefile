@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check --no-input
 LOCK := $(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" --quiet
 # Processes that the tests run in, and whatever else pytest shall be told.
-JOBS ?= 0
+JOBS ?= 2
 ARGS ?=
 
 .PHONY: help install serve test check bench bench-full lock clean
@@ -21,8 +21,8 @@ install: $(STAMP) ## the environment in .venv, from the hashed lock
 serve: install ## the shop on 127.0.0.1:8000, with all it needs
 	@$(BIN)/fortress serve shop.app:app
 
-test: install ## the whole suite (JOBS=2 for two processes, ARGS=... for pytest)
-	@$(BIN)/pytest -n $(JOBS) $(ARGS)
+test: install ## the whole suite (JOBS=0 for one process, ARGS=... for pytest)
+	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 check: install ## lint, format, types, fences, sizes
 	$(BIN)/ruff check .

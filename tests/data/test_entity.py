@@ -105,7 +105,7 @@ def ddl(entity: type[Entity]) -> list[str]:
         "serial BIGINT GENERATED ALWAYS AS IDENTITY",
         "tx xid8 DEFAULT pg_current_xact_id() NOT NULL",
         "CONSTRAINT pk_boxes PRIMARY KEY (id)",
-        "CONSTRAINT ck_boxes_name CHECK (char_length(\"name\") <= 80)",
+        'CONSTRAINT ck_boxes_name CHECK (char_length("name") <= 80)',
         "CONSTRAINT ck_boxes_size CHECK (\"size\" IN ('small', 'large'))",
         "CONSTRAINT ck_boxes_lid CHECK (\"lid\" IN ('open', 'it''s shut'))",
         "CONSTRAINT ck_boxes_price CHECK (price >= 0)",

@@ -42,9 +42,7 @@ class Unique:
         where: the condition of a partial one, as SQL.
     """
 
-    def __init__(
-        self, name: str, *columns: str | tuple[str, ...], raises: type[Refusal] | None = None, where: str | None = None
-    ) -> None:
+    def __init__(self, name: str, *columns: str | tuple[str, ...], raises: type[Refusal] | None = None, where: str | None = None) -> None:
         self.name, self.raises, self.where = name, raises, where
         self.columns = tuple(one for given in columns for one in ((given,) if isinstance(given, str) else given))
 

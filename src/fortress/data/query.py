@@ -329,5 +329,3 @@ def _beyond(statement: Any, keys: list[sa.Column[Any]], *, newest_first: bool) -
     last = sa.tuple_(*(parameter(f"after_{index}", key.type) for index, key in enumerate(keys)))
     row = sa.tuple_(*keys)
     return statement.where(row < last if newest_first else row > last)
-
-

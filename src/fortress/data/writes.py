@@ -150,5 +150,3 @@ def _whole(insertions: list[Any], *, notifies: bool) -> Any:
         return sa.select(sa.literal_column("1")).add_cte(*parts)
     told = sa.func.unnest(parameter("notices", sa.ARRAY(sa.Text()))).table_valued(sa.column("notice")).render_derived(name="told")
     return sa.select(sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), told.c.notice)).add_cte(*parts)
-
-
