@@ -18,7 +18,7 @@ from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
 
 HERE: Final = Path(__file__).parent
-PATIENCE: Final = 120
+PATIENCE: Final = 270
 EXAMPLES: Final = 8
 
 
