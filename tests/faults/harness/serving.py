@@ -165,6 +165,12 @@ class Server:
         lines = self._file("log").read_text("utf-8").splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n") and not line.startswith(_PROGRESS)]
 
+    def faults(self) -> list[str]:
+        """What nobody foresaw: each 500, and the trace of what led to it."""
+        lines = self.log_lines()
+        failed = {line["request_id"] for line in lines if line.get("status") == 500}
+        return [line.get("exception") or str(line) for line in lines if line.get("request_id") in failed]
+
     def wait_for_line(self, **fields: object) -> dict[str, Any]:
         """The first log line with these fields, once it is written."""
 
