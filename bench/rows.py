@@ -90,6 +90,7 @@ ROWS: Final = (
     Row("routes-1000", "gate with 1,000 routes / with 30", Sense.AT_MOST, 1.1, 1.0, FOUNDATION),
     Row("start", "start to first 200, embedded database", Sense.AT_MOST, 3.0, 1.5, FOUNDATION, "s"),
     Row("memory", "one worker after 10,000 requests, RSS", Sense.AT_MOST, 130, None, FOUNDATION, "MB"),
+    Row("login-flood", "another route's p99 under 200 logins at once", Sense.AT_MOST, 50, 20, FOUNDATION, "ms"),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("order-fastapi", "HTTP place order: FastAPI stack / ours", Sense.AT_LEAST, 4, 8, HOT_PATH),

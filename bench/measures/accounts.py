@@ -1,4 +1,4 @@
-"""Accounts: rotating refreshes per vCPU (refresh), and logins against argon2 alone (logins)."""
+"""Accounts: rotating refreshes per vCPU (refresh), logins against argon2 alone (logins), others' waits under a flood (login-flood)."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from bench.people import API, PASSWORD, Person, people
 from bench.rows import Outcome
 from bench.run import Measure, Run, figure
 from bench.servers import Server
-from bench.statistics import ratios, summarize
+from bench.statistics import quantile, ratios, summarize
 from fortress.settings import Settings
 
 _CLIENTS: Final = 8
+_FLOOD: Final = 200
+_PROBE_EVERY: Final = 0.01
+# What Retry-After says.
+_COME_AGAIN: Final = 1.0
 _CORES: Final = len({MEASURED_CORE, OTHER_CORE})
 
 
@@ -30,16 +34,53 @@ def take(run: Run) -> Sequence[Outcome]:
     with fortress_server(run, "refresh", database) as server:
         run.say("rotating refreshes")
         refreshes = asyncio.run(_refreshes(server, run))
-    threads = {"FORTRESS_HASH_THREADS": str(_CORES)}
-    with fortress_server(run, "logins", database, cores=(MEASURED_CORE, OTHER_CORE), more=threads) as server:
+    with fortress_server(run, "logins", database, cores=(MEASURED_CORE, OTHER_CORE)) as server:
         run.say("logins and argon2 alone")
         logins, alone = asyncio.run(_logins(server, run))
+        run.say("another route under a flood of logins")
+        waits = asyncio.run(_waits_under_flood(server, run))
     return [
         figure("refresh", summarize([1 / each for each in refreshes]), us=round(summarize(refreshes).median * 1e6)),
         figure(
             "logins", ratios(logins, alone), logins_per_s=round(summarize(logins).median, 1), argon2_per_s=round(summarize(alone).median, 1)
         ),
+        figure("login-flood", summarize(waits), logins_at_once=_FLOOD),
     ]
+
+
+async def _waits_under_flood(server: Server, run: Run) -> list[float]:
+    """The 99th percentile of another route's answers in milliseconds, round by round, while _FLOOD clients sign in at once."""
+    async with AsyncExitStack() as stack:
+        user = (await people(server.port, 1))[0]
+        flood = [_knocking(await stack.enter_async_context(connect(server.port)), user) for _ in range(_FLOOD)]
+        probe = await stack.enter_async_context(connect(server.port))
+        return [await _p99_beside(flood, probe, run.seconds) for _ in range(run.http_rounds)]
+
+
+async def _p99_beside(flood: list[Step], probe: Connection, seconds: float) -> float:
+    knocking = asyncio.create_task(repeat(flood, seconds))
+    waits = []
+    while not knocking.done():
+        began = time.perf_counter()
+        (await probe.ask("GET", f"{API}/products")).value()
+        waits.append((time.perf_counter() - began) * 1000)
+        await asyncio.sleep(_PROBE_EVERY)
+    await knocking
+    return quantile(sorted(waits), 0.99)
+
+
+def _knocking(connection: Connection, user: Person) -> Step:
+    """Signs in; where it is told to come later, it does."""
+    body = {"email": user.email, "password": PASSWORD}
+
+    async def step() -> object:
+        answer = await connection.ask("POST", f"{API}/auth/login", body=body)
+        if answer.status in (429, 503):
+            await asyncio.sleep(_COME_AGAIN)
+            return answer
+        return answer.value()
+
+    return step
 
 
 async def _refreshes(server: Server, run: Run) -> list[float]:
@@ -109,4 +150,4 @@ def _argon2_alone(seconds: float) -> float:
     return done / (time.perf_counter() - began)
 
 
-MEASURE: Final = Measure(("refresh", "logins"), take)
+MEASURE: Final = Measure(("refresh", "logins", "login-flood"), take)

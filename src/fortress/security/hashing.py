@@ -25,7 +25,7 @@ from fortress.security.encoding import to_base64url
 from fortress.settings import Settings
 
 MAX_BYTES: Final = 4096
-_NICENESS: Final = 5
+_NICENESS: Final = 10
 _WAIT_SECONDS: Final = 2.0
 _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 32
