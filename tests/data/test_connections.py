@@ -353,9 +353,16 @@ async def test_a_server_that_goes_and_comes_back_is_an_interruption(connect: Ope
 
 
 async def test_a_server_that_does_not_answer_is_given_up(connect: Open) -> None:
+    over: list[asyncio.Event] = []
+
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
+        over.append(asyncio.Event())
+        mine = over[-1]
+        with suppress(OSError):
+            await reader.read()
+        writer.transport.abort()
+        await asyncio.sleep(0)
+        mine.set()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -366,6 +373,8 @@ async def test_a_server_that_does_not_answer_is_given_up(connect: Open) -> None:
     with pytest.raises(CannotStart, match="can't be reached"):
         await database.start()
     server.close()
+    await asyncio.sleep(0)
+    await asyncio.gather(*(one.wait() for one in over))
 
 
 async def test_starting_says_what_is_wrong_and_no_password(connect: Open) -> None:

@@ -47,11 +47,14 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        for writer in tuple(self._writers):
-            writer.transport.abort()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Who was let in at the last moment is there only after a turn of the loop, and is gone only after another.
+        for _ in range(3):
+            await asyncio.sleep(0)
+            for task in tuple(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            for writer in tuple(self._writers):
+                writer.transport.abort()
 
     def freeze(self) -> None:
         """Keep connections, take new ones, pass nothing on."""

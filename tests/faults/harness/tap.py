@@ -85,12 +85,15 @@ class Tap:
         if self._serving is not None:
             self._serving.close()
             self._serving = None
-        for writer in tuple(self._writers):
-            writer.transport.abort()
         self._moving.set()
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        if tasks:
-            await asyncio.wait(tasks, timeout=_PATIENCE)
+        # Who was let in at the last moment is there only after a turn of the loop, and is gone only after another.
+        for _ in range(3):
+            await asyncio.sleep(0)
+            for writer in tuple(self._writers):
+                writer.transport.abort()
+            tasks = asyncio.all_tasks() - {asyncio.current_task()}
+            if tasks:
+                await asyncio.wait(tasks, timeout=_PATIENCE)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.add(writer)
