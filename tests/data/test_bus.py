@@ -58,9 +58,12 @@ class Freezable:
 
     async def stop(self) -> None:
         self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Who was let in at the last moment is there only after a turn of the loop, and is gone only after another.
+        for _ in range(3):
+            await asyncio.sleep(0)
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def freeze(self) -> None:
         self._flowing.clear()
@@ -69,7 +72,14 @@ class Freezable:
         self._flowing.set()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        out_reader, out_writer = await wire_to(self._url)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            out_reader, out_writer = await wire_to(self._url)
+        except BaseException:
+            writer.transport.abort()
+            raise
         for source, sink in ((reader, out_writer), (out_reader, writer)):
             task = asyncio.create_task(self._pump(source, sink))
             self._tasks.add(task)
