@@ -42,7 +42,7 @@ class Domain(msgspec.Struct, frozen=True):
 
     Attributes:
         name: lower case; its tables, permissions and migrations go by it.
-        routes: the module of its REST handlers, or the routes themselves.
+        routes: the module of its REST handlers, or several of them, or the routes themselves.
         services: classes that the assembly makes, each once; their constructors say what they need by type.
         door: the Protocol that other domains may ask for; a service of this domain implements it.
         models: its tables.
@@ -65,9 +65,8 @@ class Domain(msgspec.Struct, frozen=True):
 
     def declared_routes(self) -> list[Any]:
         """Everything that this domain offers as a route, decorated or not; the start refuses what is not."""
-        if not isinstance(self.routes, ModuleType):
-            return list(self.routes)
-        return [item for name, item in vars(self.routes).items() if not name.startswith("_") and _offered(item, self.routes)]
+        parts = [self.routes] if isinstance(self.routes, ModuleType) else self.routes
+        return [item for part in parts for item in (_handlers(part) if isinstance(part, ModuleType) else [part])]
 
 
 def migrations_beside(manifest: str) -> Path:
@@ -76,6 +75,10 @@ def migrations_beside(manifest: str) -> Path:
     if file is None:
         raise ValueError(f"{manifest} has no file")
     return Path(file).parent / "migrations"
+
+
+def _handlers(module: ModuleType) -> list[Any]:
+    return [item for name, item in vars(module).items() if not name.startswith("_") and _offered(item, module)]
 
 
 def _offered(item: Any, module: ModuleType) -> bool:

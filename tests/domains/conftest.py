@@ -22,10 +22,11 @@ from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import APP_ROLE, AppRole
 from fortress.domains import standard
 from fortress.domains.access.service import AccessService
-from fortress.domains.identity.service import AccountService, SessionService
+from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.pairs import TokenPair
-from fortress.domains.identity.service.sessions import Device
+from fortress.domains.identity.service.signing_in import SignInService
+from fortress.domains.identity.service.starting import Device
 from fortress.mail import Mail, Mailer
 from fortress.security import SYSTEM, Method, PermissionTable, Principal, Reach
 from fortress.security.callers import CallerCache
@@ -100,7 +101,7 @@ class World:
         return user.id
 
     async def signed_in(self, email: str = "ann@example.com") -> TokenPair:
-        return await self.get(SessionService).sign_in(email, PASSWORD, EVERYWHERE)
+        return await self.get(SignInService).by_password(email, PASSWORD, EVERYWHERE)
 
     def claims(self, pair: TokenPair) -> tuple[UUID, UUID]:
         """Whose pair it is, and of which session."""

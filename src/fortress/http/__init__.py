@@ -3,7 +3,7 @@
 from fortress.http.answers import Accepted, Answer, Created
 from fortress.http.inputs import Input
 from fortress.http.request import Request
-from fortress.http.routes import Route, delete, get, patch, post, put
+from fortress.http.routes import Route, delete, get, minutes, patch, post, put
 from fortress.limits.policy import Limit, per_hour, per_minute, per_second, strict
 from fortress.security.permissions import PUBLIC
 
@@ -18,6 +18,7 @@ __all__ = [
     "Route",
     "delete",
     "get",
+    "minutes",
     "patch",
     "per_hour",
     "per_minute",

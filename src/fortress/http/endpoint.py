@@ -10,6 +10,7 @@ from fortress.http.binding import Call
 from fortress.http.routes import Route
 from fortress.limits.policy import Limit
 from fortress.security.permissions import Need
+from fortress.security.proof import Proof
 
 
 class Measure(Protocol):
@@ -26,6 +27,7 @@ class Endpoint:
         template: the path with its parameters unfilled; what logs and metrics call it.
         prefix: `/api/v1`, or nothing for the runtime's own addresses.
         need: the permission bits that it asks for.
+        proof: what it asks of the caller's proof beyond that; None: nothing.
         call: the handler, bound.
         limit_name: what its limit is counted under; the same for every version of a route.
         identified: False when nothing in it depends on who asks.
@@ -33,7 +35,20 @@ class Endpoint:
         max_body: bytes.
     """
 
-    __slots__ = ("call", "headers", "identified", "limit", "limit_name", "max_body", "measure", "need", "prefix", "route", "template")
+    __slots__ = (
+        "call",
+        "headers",
+        "identified",
+        "limit",
+        "limit_name",
+        "max_body",
+        "measure",
+        "need",
+        "prefix",
+        "proof",
+        "route",
+        "template",
+    )
 
     def __init__(
         self,
@@ -49,6 +64,7 @@ class Endpoint:
         max_body: int,
         identified: bool,
         route: Route | None = None,
+        proof: Proof | None = None,
     ) -> None:
         self.template = template
         self.prefix = prefix
@@ -61,3 +77,4 @@ class Endpoint:
         self.max_body = max_body
         self.identified = identified
         self.route = route
+        self.proof = proof

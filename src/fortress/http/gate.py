@@ -20,8 +20,9 @@ from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Fault, Incident
 from fortress.http.request import Request
 from fortress.limits.limiter import Limiter, Verdict, limit_key
-from fortress.security.permissions import Reach
+from fortress.security.permissions import Need, Reach
 from fortress.security.principal import Principal
+from fortress.security.proof import SecondFactorRequired
 
 CLOSE: Final[Header] = (b"connection", b"close")
 MAX_METHOD: Final = 16
@@ -106,15 +107,17 @@ class Gate:
         refused = request.refused
         if refused is None and endpoint.identified:
             try:
-                caller = self._identify.known(request.head) or await self._identify.verify(request.head)
+                caller = self._identify.known(request) or await self._identify.verify(request)
             except Refusal as error:
                 return error
             request.principal = request.context.principal = caller
             need = endpoint.need
             if need.mask:
                 if not caller.grants & need.mask:
-                    return _denied(caller)
+                    return _denied(caller, need)
                 request.principal = caller.reaching(Reach.ANY if caller.grants & need.anyone else Reach.OWN)
+            if endpoint.proof is not None:
+                return endpoint.proof.lacking(caller, self._clock.now().timestamp())
         return refused
 
     def _refuse(self, refusal: Refusal, request: Request) -> Answer:
@@ -149,5 +152,7 @@ class Gate:
         })  # fmt: skip
 
 
-def _denied(caller: Principal) -> Unauthenticated | Forbidden:
-    return NoCredentials() if caller.anonymous else Forbidden()
+def _denied(caller: Principal, need: Need) -> Unauthenticated | Forbidden:
+    if caller.anonymous:
+        return NoCredentials()
+    return SecondFactorRequired() if caller.locked & need.mask else Forbidden()

@@ -5,13 +5,13 @@ A scheme says how credentials are carried. A project may replace or add schemes;
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from fortress.errors import BadRequest, Unauthenticated
+from fortress.http.request import Request
 from fortress.security.principal import ANONYMOUS, Principal
 
-Head = Mapping[bytes, bytes]
 MAX_CREDENTIALS = 4096
 
 
@@ -36,8 +36,8 @@ class Scheme(Protocol):
 
     verifier: Verifier
 
-    def find(self, head: Head) -> str | None:
-        """The credentials in these headers, if there are any of this kind."""
+    def find(self, request: Request) -> str | None:
+        """The credentials of this kind that came with the request, if any."""
         ...
 
 
@@ -49,8 +49,8 @@ class Bearer:
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
 
-    def find(self, head: Head) -> str | None:
-        value = head.get(b"authorization")
+    def find(self, request: Request) -> str | None:
+        value = request.head.get(b"authorization")
         if value is None:
             return None
         if value[:7].lower() != self.prefix or len(value) > MAX_CREDENTIALS:
@@ -65,8 +65,8 @@ class HeaderKey:
         self.verifier = verifier
         self._header = header.lower().encode()
 
-    def find(self, head: Head) -> str | None:
-        value = head.get(self._header)
+    def find(self, request: Request) -> str | None:
+        value = request.head.get(self._header)
         if value is None:
             return None
         if len(value) > MAX_CREDENTIALS:
@@ -96,19 +96,19 @@ class Identify:
     def __init__(self, schemes: Sequence[Scheme]) -> None:
         self._schemes = tuple(schemes)
 
-    def known(self, head: Head) -> Principal | None:
+    def known(self, request: Request) -> Principal | None:
         """The caller without any I/O; None: `verify` must be asked.
 
         Raises:
             Unauthenticated: the credentials are malformed.
             BadRequest: credentials of two kinds at once.
         """
-        scheme, credentials = self._find(head)
+        scheme, credentials = self._find(request)
         return ANONYMOUS if scheme is None else scheme.verifier.known(credentials)
 
-    async def verify(self, head: Head) -> Principal:
+    async def verify(self, request: Request) -> Principal:
         """The caller, verified in full. Raises as `known` does, and Unauthenticated when the verifier says no."""
-        scheme, credentials = self._find(head)
+        scheme, credentials = self._find(request)
         if scheme is None:
             return ANONYMOUS
         try:
@@ -116,10 +116,10 @@ class Identify:
         except Unauthenticated:
             raise InvalidCredentials from None
 
-    def _find(self, head: Head) -> tuple[Scheme | None, str]:
+    def _find(self, request: Request) -> tuple[Scheme | None, str]:
         found: tuple[Scheme | None, str] = (None, "")
         for scheme in self._schemes:
-            credentials = scheme.find(head)
+            credentials = scheme.find(request)
             if credentials is None:
                 continue
             if found[0] is not None:

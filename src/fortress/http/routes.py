@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Literal, NotRequired, TypedDict, Unpack
 
 from fortress.errors import Refusal
@@ -25,6 +25,8 @@ class Policy(TypedDict):
         deprecated, sunset: for a route with `until`: since when it is discouraged, when it stops (RFC 9745, RFC 8594).
         errors: the refusals of its own that a client should expect, for the OpenAPI document.
         max_body: bytes that its body may have, when that is less than the setting.
+        fresh: how long ago the caller may have proved who they are: `minutes(5)` (ASVS V7.5.3).
+        factor: 2 for what needs a session with a second factor.
     """
 
     allow: Allow
@@ -35,6 +37,8 @@ class Policy(TypedDict):
     sunset: NotRequired[date]
     errors: NotRequired[Sequence[type[Refusal]]]
     max_body: NotRequired[int]
+    fresh: NotRequired[timedelta]
+    factor: NotRequired[Literal[1, 2]]
 
 
 class Route:
@@ -69,6 +73,11 @@ class Route:
 
 
 Decorator = Callable[[Handler], Route]
+
+
+def minutes(count: float) -> timedelta:
+    """So many minutes; how `fresh` reads."""
+    return timedelta(minutes=count)
 
 
 def get(path: str, **policy: Unpack[Policy]) -> Decorator:

@@ -15,6 +15,7 @@ from fortress.http.router import Router
 from fortress.http.routes import Route
 from fortress.limits.policy import Limit, per_minute
 from fortress.security.permissions import PUBLIC, PermissionTable
+from fortress.security.proof import proof_of
 
 UNMATCHED_LIMIT: Final = per_minute(120, group="unmatched")
 OPTIONS_LIMIT: Final = per_minute(240, group="options")
@@ -91,6 +92,7 @@ class RouteTable:
             measure=self._measure(route.verb, template),
             max_body=min(policy.get("max_body", self._max_body), self._max_body),
             identified=bool(need.mask) or read_signature(route).principal is not None,
+            proof=proof_of(policy.get("fresh"), policy.get("factor", 1)),
         )
 
     def _other(self, method: str, by_method: Mapping[str, Endpoint]) -> Endpoint:

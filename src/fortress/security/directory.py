@@ -8,19 +8,40 @@ from uuid import UUID
 
 import msgspec
 
+from fortress.security.principal import Network
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """What somebody holds now.
+
+    Attributes:
+        roles: names of the declared roles in use.
+        grants: names of what roles made at run time grant.
+        guarded: the same, of such roles as ask for a second factor.
+        until: when the first of all these ends by itself; None: none does.
+    """
+
+    roles: tuple[str, ...]
+    grants: tuple[str, ...] = ()
+    guarded: tuple[str, ...] = ()
+    until: datetime | None = None
+
 
 class KnownCaller(msgspec.Struct, frozen=True):
     """A person whose session stands.
 
     Attributes:
-        roles: names of the roles held now.
         until: when the session ends by itself.
+        proved_at: when they last proved who they are.
+        factors: how many factors the session was proved with.
     """
 
     user: UUID
     session: UUID
-    roles: tuple[str, ...]
+    holding: Holding
     until: datetime
+    proved_at: datetime
+    factors: int
 
 
 class KnownKey(msgspec.Struct, frozen=True):
@@ -28,17 +49,19 @@ class KnownKey(msgspec.Struct, frozen=True):
 
     Attributes:
         digest: SHA-256 of the key.
-        roles: names of the owner's roles.
+        holding: what the owner holds.
         scopes: names of the grants that the key may use of the owner's.
         until: when it ends by itself, if ever.
+        networks: where it may be used from; empty: anywhere.
     """
 
     owner: UUID
     key: UUID
     digest: bytes
-    roles: tuple[str, ...]
+    holding: Holding
     scopes: tuple[str, ...]
     until: datetime | None
+    networks: tuple[Network, ...] = ()
 
     def __repr__(self) -> str:
         return f"KnownKey({self.key})"

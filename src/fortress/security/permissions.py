@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from fortress.errors import CannotStart
+
+if TYPE_CHECKING:
+    from fortress.security.directory import Holding
 
 
 class Method(StrEnum):
@@ -31,6 +34,7 @@ class Reach(Enum):
     ANY = "any"
 
 
+FACTORS: Final = 2
 EVERY_METHOD: Final = frozenset({Method.SESSION, Method.API_KEY})
 SESSION_ONLY: Final = frozenset({Method.SESSION})
 
@@ -86,12 +90,25 @@ Allow = Permission | Public
 
 
 class Role(msgspec.Struct, frozen=True):
-    """A named bundle of grants; `by_default` roles are given to everyone who signs up."""
+    """A named bundle of grants.
+
+    Args:
+        by_default: whether everyone gets it who signs up.
+        second_factor: whether it counts only in sessions that were proved with two factors (ASVS V6.3.3).
+    """
 
     name: str
     title: str
     grants: Sequence[Grant | Permission] | Everything
     by_default: bool = False
+    second_factor: bool = False
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What a caller may use: the bits that count, and those that would count after a second factor."""
+
+    grants: int
+    locked: int
 
 
 class Need(msgspec.Struct, frozen=True):
@@ -145,6 +162,13 @@ class PermissionTable:
             held |= self._masks.get(role, 0)
         return held & self._by_method[method]
 
+    def held(self, holding: Holding, method: Method, factors: int) -> Held:
+        """What a holding gives to a caller who authenticated by `method` with so many factors."""
+        open_roles = [role for role in holding.roles if not self._asks_second_factor(role)]
+        free = self.grants_of(open_roles, method) | self.grants_named(holding.grants) & self._by_method[method]
+        whole = free | self.grants_of(holding.roles, method) | self.grants_named(holding.guarded) & self._by_method[method]
+        return Held(whole, 0) if factors >= FACTORS or whole == free else Held(free, whole & ~free)
+
     def grants_named(self, names: Iterable[str]) -> int:
         """The bits of grants by their names (an API key's scopes); unknown names give none."""
         held = 0
@@ -155,6 +179,10 @@ class PermissionTable:
     def names_of(self, grants: int) -> list[str]:
         """The names of the grants in these bits, sorted."""
         return sorted(name for name, bit in self._bits.items() if grants & bit)
+
+    def _asks_second_factor(self, role: str) -> bool:
+        declared = self._roles.get(role)
+        return declared is not None and declared.second_factor
 
     def _add(self, permission: Permission) -> None:
         if permission.name in self._permissions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final
 from uuid import UUID
 
@@ -10,6 +11,19 @@ import msgspec
 from fortress.security.permissions import Method, Reach
 
 NOBODY: Final = UUID(int=0)
+Network = IPv4Network | IPv6Network
+
+
+class Seen:
+    """Which grants a remembered caller has used: the bits that were noted already.
+
+    One lives as long as a caller is remembered, so that a permission is noted once in that time and not at each request.
+    """
+
+    __slots__ = ("bits",)
+
+    def __init__(self) -> None:
+        self.bits = 0
 
 
 class Principal(msgspec.Struct, frozen=True):
@@ -21,6 +35,11 @@ class Principal(msgspec.Struct, frozen=True):
         grants: bits of PermissionTable, already cut down to what `method` may use.
         reach: how far they may read in this request; the gate sets it from the route's permission.
         session: the session or API key that they came with.
+        proved_at: when they last proved who they are, in Unix seconds; 0 where that has no meaning.
+        factors: how many factors that proof had.
+        locked: bits of what they hold, but may use only after a second factor.
+        networks: where their credential may be used from; empty: anywhere.
+        seen: what they have been seen to use; None for callers who are not remembered.
     """
 
     id: UUID
@@ -28,6 +47,11 @@ class Principal(msgspec.Struct, frozen=True):
     grants: int = 0
     reach: Reach = Reach.OWN
     session: UUID | None = None
+    proved_at: float = 0.0
+    factors: int = 0
+    locked: int = 0
+    networks: tuple[Network, ...] = ()
+    seen: Seen | None = None
 
     @property
     def anonymous(self) -> bool:

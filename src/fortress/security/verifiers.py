@@ -15,8 +15,8 @@ from fortress.clock import Clock
 from fortress.security.apikeys import read_api_key
 from fortress.security.callers import CallerCache
 from fortress.security.directory import CallerDirectory
-from fortress.security.permissions import Method, PermissionTable
-from fortress.security.principal import Principal
+from fortress.security.permissions import FACTORS, Method, PermissionTable
+from fortress.security.principal import Principal, Seen
 from fortress.security.refusals import InvalidToken
 from fortress.security.tokens import AccessTokens
 
@@ -41,8 +41,9 @@ class _Remembering:
         self._cache.put(credentials, principal, self._clock.monotonic() + seconds, stamp)
         return principal
 
-    def _seconds_until(self, moment: datetime) -> float:
-        return (moment - self._clock.now()).total_seconds()
+    def _seconds_until(self, *moments: datetime | None) -> list[float]:
+        now = self._clock.now()
+        return [(moment - now).total_seconds() for moment in moments if moment is not None]
 
 
 class SessionVerifier(_Remembering):
@@ -69,9 +70,19 @@ class SessionVerifier(_Remembering):
         caller = await self._directory.caller_of_session(claims.session, claims.user)
         if caller is None:
             raise InvalidToken
-        grants = self._permissions.grants_of(caller.roles, Method.SESSION)
-        principal = Principal(caller.user, Method.SESSION, grants, session=caller.session)
-        seconds = min(claims.expires - self._clock.now().timestamp(), self._seconds_until(caller.until))
+        held = self._permissions.held(caller.holding, Method.SESSION, caller.factors)
+        principal = Principal(
+            caller.user,
+            Method.SESSION,
+            held.grants,
+            session=caller.session,
+            proved_at=caller.proved_at.timestamp(),
+            factors=caller.factors,
+            locked=held.locked,
+            seen=Seen(),
+        )
+        left = self._seconds_until(caller.until, caller.holding.until)
+        seconds = min([claims.expires - self._clock.now().timestamp(), *left])
         return self._remember(credentials, principal, seconds, stamp)
 
 
@@ -100,9 +111,11 @@ class KeyVerifier(_Remembering):
         if not presented.matches(key.digest if key else None) or key is None:
             raise InvalidToken
         self._background.start(self._directory.key_seen(key.key))
-        grants = self._permissions.grants_of(key.roles, Method.API_KEY) & self._permissions.grants_named(key.scopes)
-        principal = Principal(key.owner, Method.API_KEY, grants, session=key.key)
-        seconds = min(KEY_REMEMBERED_SECONDS, self._seconds_until(key.until)) if key.until else KEY_REMEMBERED_SECONDS
+        # Nobody is there to show a second factor: what asks for one is within the scopes or not, as its owner chose.
+        held = self._permissions.held(key.holding, Method.API_KEY, FACTORS)
+        grants = held.grants & self._permissions.grants_named(key.scopes)
+        principal = Principal(key.owner, Method.API_KEY, grants, session=key.key, networks=key.networks, seen=Seen())
+        seconds = min([KEY_REMEMBERED_SECONDS, *self._seconds_until(key.until, key.holding.until)])
         return self._remember(credentials, principal, seconds, stamp)
 
 

@@ -24,7 +24,7 @@ async def test_a_key_is_known_by_its_digest_and_carries_scopes(world: World) -> 
     known = await world.get(Directory).caller_of_key(presented.id)
     assert known is not None
     assert presented.matches(known.digest)
-    assert (ann, ("account:read",), ("member",)) == (known.owner, known.scopes, known.roles)
+    assert (ann, ("account:read",), ("member",)) == (known.owner, known.scopes, known.holding.roles)
     assert text.startswith(key.prefix)
     assert text not in await world.owner.fetchval("SELECT k::text FROM api_keys k")
 
@@ -100,4 +100,4 @@ async def test_losing_a_role_takes_it_from_the_key_too(world: World) -> None:
     await world.get(AccessService).replace_roles(ann, [], SYSTEM)
     known = await world.get(Directory).caller_of_key(key.id)
     assert known is not None
-    assert known.roles == ("member",)
+    assert known.holding.roles == ("member",)

@@ -10,7 +10,7 @@ from tests.domains.conftest import EVERYWHERE, PASSWORD, World
 
 from fortress.data import PageQuery
 from fortress.domains.identity.contract import InvalidCredentials, UnknownSession, UserStatus
-from fortress.domains.identity.service import AccountService, Directory, SessionService
+from fortress.domains.identity.service import AccountService, Directory, SessionService, SignInService
 from fortress.errors import Invalid
 from fortress.security import SYSTEM
 from fortress.security.hashing import PasswordHasher
@@ -22,14 +22,13 @@ async def test_signing_in_begins_a_session_that_stands(world: World) -> None:
     whose, session = world.claims(pair)
     caller = await world.get(Directory).caller_of_session(session, user)
     assert caller is not None
-    assert (user, session, ("member",)) == (whose, caller.session, caller.roles)
+    assert (user, session, ("member",)) == (whose, caller.session, caller.holding.roles)
     assert (pair.token_type, pair.expires_in) == ("Bearer", 600)
     assert pair.refresh_token not in repr(pair)
 
 
 @pytest.mark.parametrize("kind", ["unknown", "wrong", "disabled"])
 async def test_unknown_wrong_and_disabled_get_one_answer_for_one_amount_of_work(world: World, kind: str) -> None:
-    sessions = world.get(SessionService)
     user = await world.somebody()
     if kind == "disabled":
         await world.get(AccountService).set_status(user, UserStatus.DISABLED, SYSTEM)
@@ -39,7 +38,7 @@ async def test_unknown_wrong_and_disabled_get_one_answer_for_one_amount_of_work(
         "disabled": ("ann@example.com", PASSWORD),
     }[kind]
     with world.database.counting() as count, pytest.raises(InvalidCredentials) as refused:
-        await sessions.sign_in(email, password, EVERYWHERE)
+        await world.get(SignInService).by_password(email, password, EVERYWHERE)
     assert count.round_trips == 2
     assert (refused.value.code, refused.value.detail) == ("auth.invalid_credentials", "E-mail address or password is wrong.")
 
@@ -47,7 +46,7 @@ async def test_unknown_wrong_and_disabled_get_one_answer_for_one_amount_of_work(
 async def test_the_audit_log_knows_a_failed_attempt_without_its_address(world: World) -> None:
     for email in ("eve@example.com", "EVE@example.com", "bob@example.com"):
         with pytest.raises(InvalidCredentials):
-            await world.get(SessionService).sign_in(email, PASSWORD, EVERYWHERE)
+            await world.get(SignInService).by_password(email, PASSWORD, EVERYWHERE)
     rows = await world.owner.fetch("SELECT action, detail::text AS detail FROM audit_log ORDER BY tx, seq")
     assert {"auth.sign_in_failed"} == {row["action"] for row in rows}
     assert rows[0]["detail"] == rows[1]["detail"] != rows[2]["detail"]
@@ -58,8 +57,7 @@ async def test_a_hash_of_weaker_parameters_is_made_anew(world: World) -> None:
     user = await world.somebody()
     weak = PasswordHasher(8, 1)
     strong = PasswordHasher(16, 1)
-    sessions = world.get(SessionService)
-    sessions._hasher = strong
+    world.get(SignInService)._hasher = strong
     await world.signed_in()
     weak.close()
     strong.close()
@@ -144,7 +142,7 @@ async def test_a_new_password_ends_every_other_session_and_is_told(world: World)
     assert await directory.caller_of_session(there, ann) is None
     with pytest.raises(InvalidCredentials):
         await world.signed_in()
-    await world.get(SessionService).sign_in("ann@example.com", "a drawbridge, drawn up", EVERYWHERE)
+    await world.get(SignInService).by_password("ann@example.com", "a drawbridge, drawn up", EVERYWHERE)
     await world.background.finish(1)
     assert "password" in world.letters.sent[-1].subject
 

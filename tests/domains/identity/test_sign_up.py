@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 from tests.domains.conftest import PASSWORD, World
 
-from fortress.domains.identity.rest import SignUp
+from fortress.domains.identity.rest.accounts import SignUp
 from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.addresses import comparable

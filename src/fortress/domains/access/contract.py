@@ -8,6 +8,7 @@ from uuid import UUID
 
 from fortress.data import Unit
 from fortress.errors import Conflict, Forbidden, NotFound
+from fortress.security.directory import Holding
 
 ADMINISTRATOR: Final = "admin"
 EVERYBODY: Final = "member"
@@ -16,8 +17,8 @@ EVERYBODY: Final = "member"
 class Access(Protocol):
     """Who holds which roles."""
 
-    async def roles_of(self, person: UUID) -> tuple[str, ...]:
-        """The roles that this person may use now, EVERYBODY's included; none for the unknown and the suspended. One round trip."""
+    async def holding_of(self, person: UUID) -> Holding:
+        """What this person holds now, EVERYBODY's role included; nothing for the unknown and the suspended. One round trip."""
         ...
 
     async def assigned_to(self, person: UUID) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from fortress.domains.access.repository import Held, RoleHolders
 from fortress.errors import FieldError, Invalid
 from fortress.security import SYSTEM, Everything, Method, PermissionTable, Principal
 from fortress.security.callers import CallerCache
+from fortress.security.directory import Holding
 
 EVERYTHING_NAME: Final = "*"
 
@@ -54,6 +55,9 @@ class AccessService(Access):
         self._permissions = permissions
         self._callers = callers
         self._clock = clock
+
+    async def holding_of(self, person: UUID) -> Holding:
+        return Holding(await self.roles_of(person))
 
     async def roles_of(self, person: UUID) -> tuple[str, ...]:
         return usable(await self._holders.held.maybe(self._database.reader(SYSTEM), person=person))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 from fortress.domain import Domain, Upkeep, migrations_beside
-from fortress.domains.identity import rest
 from fortress.domains.identity.contract import People
 from fortress.domains.identity.events import PasswordChanged, SessionStolen, UserDisabled, UserEnabled, UserSignedUp
 from fortress.domains.identity.models import ApiKey, Session, User
@@ -20,7 +19,17 @@ from fortress.domains.identity.policy import (
     USERS_WRITE,
 )
 from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository, UserRepository
-from fortress.domains.identity.service import AccountService, Directory, KeyService, RefreshService, Revocations, SessionService
+from fortress.domains.identity.rest import ROUTES
+from fortress.domains.identity.service import (
+    AccountService,
+    Directory,
+    KeyService,
+    RefreshService,
+    Revocations,
+    SessionService,
+    SessionStarter,
+    SignInService,
+)
 
 _HOUR: Final = 3600.0
 
@@ -36,6 +45,8 @@ identity = Domain(
     services=[
         AccountService,
         SessionService,
+        SessionStarter,
+        SignInService,
         RefreshService,
         KeyService,
         Directory,
@@ -48,7 +59,7 @@ identity = Domain(
     roles=[MEMBER],
     facts=[UserSignedUp, UserDisabled, UserEnabled, PasswordChanged, SessionStolen],
     models=[User, Session, ApiKey],
-    routes=rest,
+    routes=ROUTES,
     migrations=migrations_beside(__name__),
     upkeep=[Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions)],
 )

@@ -6,5 +6,16 @@ from fortress.domains.identity.service.keys import KeyService
 from fortress.domains.identity.service.refreshing import RefreshService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.sessions import SessionService
+from fortress.domains.identity.service.signing_in import SignInService
+from fortress.domains.identity.service.starting import SessionStarter
 
-__all__ = ["AccountService", "Directory", "KeyService", "RefreshService", "Revocations", "SessionService"]
+__all__ = [
+    "AccountService",
+    "Directory",
+    "KeyService",
+    "RefreshService",
+    "Revocations",
+    "SessionService",
+    "SessionStarter",
+    "SignInService",
+]

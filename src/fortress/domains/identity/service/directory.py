@@ -31,14 +31,21 @@ class Directory(CallerDirectory):
         end = await self._sessions.living.maybe(reader, id=session, user=user, now=self._clock.now())
         if end is None:
             return None
-        return KnownCaller(user, session, await self._access.roles_of(user), min(end.expires_at, end.idle_expires_at))
+        return KnownCaller(
+            user,
+            session,
+            await self._access.holding_of(user),
+            until=min(end.expires_at, end.idle_expires_at),
+            proved_at=end.proved_at,
+            factors=end.factors,
+        )
 
     async def caller_of_key(self, key: UUID) -> KnownKey | None:
         found = await self._keys.living.maybe(self._database.reader(SYSTEM), id=key, now=self._clock.now())
         if found is None:
             return None
-        roles = await self._access.roles_of(found.user_id)
-        return KnownKey(found.user_id, key, found.digest, roles, found.scopes, found.expires_at)
+        holding = await self._access.holding_of(found.user_id)
+        return KnownKey(found.user_id, key, found.digest, holding, found.scopes, found.expires_at)
 
     async def key_seen(self, key: UUID) -> None:
         """Remember that a key was used; written at most once an hour."""

@@ -55,8 +55,8 @@ class KeyService:
             Invalid: a scope that the owner does not hold, or that no key may use.
             TooManyKeys: the owner has MOST that still work.
         """
-        roles = await self._access.roles_of(owner.id)
-        held = self._permissions.names_of(self._permissions.grants_of(roles, Method.API_KEY))
+        holding = await self._access.holding_of(owner.id)
+        held = self._permissions.names_of(self._permissions.held(holding, Method.API_KEY, owner.factors).grants)
         granted = within(scopes, held)
         now = self._clock.now()
         made = new_api_key(self._ids.new())

@@ -1,0 +1,33 @@
+"""Questions about accounts."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fortress.data import Repository, change, one, page, param, select, update
+from fortress.domains.identity.contract import UserStatus
+from fortress.domains.identity.models import User
+
+_now = param("now", datetime)
+
+
+class UserRepository(Repository[User]):
+    """People with an account."""
+
+    by_id = one(select(User).where(User.c.id == param("id")))
+    by_email = one(select(User).where(User.c.email_key == param("email_key")))
+    recent = page(select(User), newest_first=User.c.created_at)
+    # The row is written, not only looked at: whoever disables the account or changes the password at this moment either sees
+    # the new session, and ends it, or makes this find nothing.
+    admit = change(
+        update(User)
+        .where(
+            User.c.id == param("id"), User.c.password_hash.is_not_distinct_from(param("verified", str)), User.c.status == UserStatus.ACTIVE
+        )
+        .values(signed_in_at=_now, password_hash=param("kept"))
+    )
+    change_password = change(
+        update(User)
+        .where(User.c.id == param("id"), User.c.password_hash == param("verified"), User.c.status == UserStatus.ACTIVE)
+        .values(password_hash=param("password_hash"), version=User.c.version + 1)
+    )

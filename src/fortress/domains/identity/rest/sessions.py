@@ -1,0 +1,73 @@
+"""Signing in, staying signed in, signing out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Final
+from uuid import UUID
+
+from pydantic import Field
+
+from fortress.data import Page, PageQuery
+from fortress.domains.identity.contract import InvalidCredentials, InvalidRefreshToken, UnknownSession
+from fortress.domains.identity.policy import ACCOUNT_SESSIONS
+from fortress.domains.identity.rest.inputs import Presented
+from fortress.domains.identity.service import RefreshService, SessionService, SignInService
+from fortress.domains.identity.service.pairs import TokenPair
+from fortress.domains.identity.service.starting import Device
+from fortress.domains.identity.service.views import SessionView, session_view, shown
+from fortress.http import PUBLIC, Input, Request, delete, get, per_minute, post, strict
+from fortress.security import Principal
+
+_AGENT_LETTERS: Final = 200
+_ADDRESS_LETTERS: Final = 64
+
+
+class SignIn(Input):
+    """Who somebody says they are, and the proof."""
+
+    email: Annotated[str, Field(min_length=1, max_length=254)]
+    password: Presented
+
+
+class Refresh(Input):
+    """The refresh token of the pair that came last."""
+
+    refresh_token: Annotated[str, Field(min_length=1, max_length=512)]
+
+
+@post("/auth/login", allow=PUBLIC, limit=strict(per_minute(30)), errors=[InvalidCredentials])
+async def sign_in(data: SignIn, signing_in: SignInService, request: Request) -> TokenPair:
+    """Sign in."""
+    return await signing_in.by_password(data.email, data.password.get_secret_value(), device_of(request))
+
+
+@post("/auth/refresh", allow=PUBLIC, limit=strict(per_minute(600)), errors=[InvalidRefreshToken])
+async def refresh(data: Refresh, refreshing: RefreshService) -> TokenPair:
+    """Get a new pair for a refresh token, which is used up by it."""
+    return await refreshing.refresh(data.refresh_token)
+
+
+@post("/auth/logout", allow=ACCOUNT_SESSIONS, limit=per_minute(60))
+async def sign_out(sessions: SessionService, principal: Principal) -> None:
+    """Sign out; the session's tokens die."""
+    await sessions.sign_out(principal)
+
+
+@get("/users/me/sessions", allow=ACCOUNT_SESSIONS, limit=per_minute(300))
+async def list_my_sessions(query: PageQuery, sessions: SessionService, principal: Principal) -> Page[SessionView]:
+    """List where you are signed in."""
+    page = await sessions.recent(query, principal)
+    return shown(page, lambda session: session_view(session, principal.session))
+
+
+@delete("/users/me/sessions/{session_id:uuid}", allow=ACCOUNT_SESSIONS, limit=per_minute(60), errors=[UnknownSession])
+async def end_my_session(session_id: UUID, sessions: SessionService, principal: Principal) -> None:
+    """End one of your sessions."""
+    await sessions.end(session_id, principal)
+
+
+def device_of(request: Request) -> Device:
+    """What the request tells of where it comes from, shortened and in one line."""
+    given = request.head.get(b"user-agent", b"").decode("latin-1")
+    agent = "".join(letter for letter in given if letter.isprintable())[:_AGENT_LETTERS]
+    return Device(request.context.address[:_ADDRESS_LETTERS] or None, agent or None)
