@@ -150,7 +150,7 @@ def test_a_ring_comes_back_from_its_file_form(clock: FixedClock) -> None:
         (b"{}", "can't be read"),
         (b"[1]", "can't be read"),
         (b"\xff", "can't be read"),
-        (b'{"signing":[],"masters":[],"format":2}', "format"),
+        (b'{"signing":[],"masters":[],"format":3}', "its format is 3"),
         (b'{"signing":[],"masters":[]}', "exactly one key must be active"),
         (b'{"signing":[],"masters":[],"more":1}', "can't be read"),
     ],

@@ -1,4 +1,4 @@
-"""Text forms of bytes that have exactly one spelling each: base64url without padding, and fixed-width base62."""
+"""Forms of bytes that have exactly one spelling each: base64url without padding, fixed-width base62, lists with their lengths."""
 
 from __future__ import annotations
 
@@ -58,3 +58,12 @@ def from_base62(text: str) -> int:
             raise ValueError("not base62")
         number = number * len(BASE62) + _VALUES[letter]
     return number
+
+
+def framed(*parts: bytes) -> bytes:
+    """The parts in one, their number and lengths before them (64 bit, little-endian), so that no two lists of parts give the same bytes."""
+    return b"".join((_length(len(parts)), *(_length(len(part)) + part for part in parts)))
+
+
+def _length(number: int) -> bytes:
+    return number.to_bytes(8, "little")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeAlias
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -22,9 +23,14 @@ from fortress.security.encoding import from_base64url, to_base64url
 ALGORITHM: Final = "EdDSA"
 SEED_BYTES: Final = 32
 MASTER_BYTES: Final = 32
+WRAPPING_BYTES: Final = 32
 _KID_LENGTH: Final = 16
-_FORMAT: Final = 1
+_WRAPPING_ID_BYTES: Final = 8
+_FORMAT: Final = 2
+# What releases before the wrapping keys wrote.
+_WITHOUT_WRAPPING: Final = 1
 _LARGEST_ID: Final = 2**32 - 1
+_WRAPPING_ID: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class KeyMaterial:
@@ -87,11 +93,27 @@ class Master(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return msgspec.structs.replace(self, until=until)
 
 
+class WrappingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key that wraps other keys, as it is kept. The one without `retired` wraps.
+
+    A retired one still unwraps, and has no end of its own: it stays until nothing is wrapped by it and it is destroyed.
+    """
+
+    id: str
+    created: datetime
+    retired: datetime | None
+    secret: KeyMaterial
+
+    def retire(self, at: datetime) -> WrappingRecord:
+        return msgspec.structs.replace(self, retired=at)
+
+
 class RingContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole key ring."""
+    """A whole key ring. One of format 1 has no keys that wrap; the next change gives it one."""
 
     signing: tuple[SigningRecord, ...]
     masters: tuple[Master, ...]
+    wrapping: tuple[WrappingRecord, ...] = ()
     format: int = _FORMAT
 
     def with_signing(self, signing: tuple[SigningRecord, ...]) -> RingContent:
@@ -99,6 +121,15 @@ class RingContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def with_masters(self, masters: tuple[Master, ...]) -> RingContent:
         return msgspec.structs.replace(self, masters=masters)
+
+    def with_wrapping(self, wrapping: tuple[WrappingRecord, ...]) -> RingContent:
+        return msgspec.structs.replace(self, wrapping=wrapping)
+
+    def upgraded(self, now: datetime) -> RingContent:
+        """The ring in this release's format; itself when it is."""
+        if self.format != _WITHOUT_WRAPPING:
+            return self
+        return msgspec.structs.replace(self, wrapping=self.wrapping or (new_wrapping(now),), format=_FORMAT)
 
     def check(self) -> None:
         """Refuse a ring that can't be used safely.
@@ -109,6 +140,9 @@ class RingContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         broken = _first_fault(self)
         if broken:
             raise CannotStart(f"the key ring is not usable: {broken}", hint="restore it, or make a new one (everyone signs in again)")
+
+
+Part: TypeAlias = SigningRecord | Master | WrappingRecord
 
 
 class SigningKey:
@@ -158,6 +192,12 @@ def new_master(id: int, now: datetime) -> Master:
     return Master(id=id, created=now, until=None, secret=KeyMaterial(secrets.token_bytes(MASTER_BYTES)))
 
 
+def new_wrapping(now: datetime) -> WrappingRecord:
+    """A new AES-256 key; its id is random, so that none is ever used twice."""
+    id = secrets.token_hex(_WRAPPING_ID_BYTES)
+    return WrappingRecord(id=id, created=now, retired=None, secret=KeyMaterial(secrets.token_bytes(WRAPPING_BYTES)))
+
+
 def encode_ring(content: RingContent) -> bytes:
     """The ring as JSON, secrets included."""
     return msgspec.json.format(msgspec.json.encode(content, enc_hook=_written)) + b"\n"
@@ -203,25 +243,35 @@ def _kid(seed: KeyMaterial) -> str:
 
 def _first_fault(content: RingContent) -> str | None:
     states = [record.state for record in content.signing]
-    if content.format != _FORMAT:
-        return f"its format is {content.format}, this release reads {_FORMAT}"
+    if content.format not in {_WITHOUT_WRAPPING, _FORMAT}:
+        return f"its format is {content.format}, this release reads {_WITHOUT_WRAPPING} to {_FORMAT}"
     if states.count(KeyState.ACTIVE) != 1 or states.count(KeyState.NEXT) > 1:
         return "exactly one key must be active, and at most one next"
     if sum(master.until is None for master in content.masters) != 1:
         return "exactly one master secret must be in use"
-    parts: tuple[SigningRecord | Master, ...] = (*content.signing, *content.masters)
+    if sum(record.retired is None for record in content.wrapping) != (content.format == _FORMAT):
+        return "exactly one key must wrap"
+    parts: tuple[Part, ...] = (*content.signing, *content.masters, *content.wrapping)
     return _repeated(content) or next(filter(None, map(_fault, parts)), None)
 
 
 def _repeated(content: RingContent) -> str | None:
-    ids: Sequence[object] = [record.kid for record in content.signing] + [master.id for master in content.masters]
+    ids: Sequence[object] = [record.kid for record in content.signing]
+    ids = [*ids, *(master.id for master in content.masters), *(record.id for record in content.wrapping)]
     return "a key id appears twice" if len(set(ids)) < len(ids) else None
 
 
-def _fault(part: SigningRecord | Master) -> str | None:
+def _fault(part: Part) -> str | None:
     if isinstance(part, Master):
         sound = len(part.secret.reveal()) == MASTER_BYTES and 1 <= part.id <= _LARGEST_ID
         return None if sound else f"master {part.id} is not a {MASTER_BYTES} byte secret with a 32 bit id"
+    if isinstance(part, WrappingRecord):
+        sound = len(part.secret.reveal()) == WRAPPING_BYTES and _WRAPPING_ID.fullmatch(part.id) is not None
+        return None if sound else f"wrapping key {part.id!r} is not a {WRAPPING_BYTES} byte secret with an id of 16 hexadecimal digits"
+    return _signing_fault(part)
+
+
+def _signing_fault(part: SigningRecord) -> str | None:
     if part.alg != ALGORITHM:
         return f"key {part.kid} is not for {ALGORITHM}"
     if part.state is KeyState.RETIRED and part.until is None:

@@ -1,14 +1,14 @@
-"""The key ring: Ed25519 keys that sign, and master secrets that other keys are derived from (ASVS V11.2, V13.3.4).
+"""The key ring: Ed25519 keys that sign, master secrets that other keys are derived from, keys that wrap others (ASVS V11.2, V13.3.4).
 
 A signing key is first NEXT (published, so that everyone knows it before it signs), then ACTIVE, then RETIRED (verifies
-until its overlap ends). A process notices a rotation by the provider's stamp: every few seconds, and at once when it
-meets a key id that it doesn't know; an unchanged stamp costs one look and never a load, so a flood of made-up ids does
-not either.
+until its overlap ends). A wrapping key wraps, or is retired and only unwraps until somebody destroys it. A process
+notices a rotation by the provider's stamp: every few seconds, and at once when it meets a key id that it doesn't know;
+an unchanged stamp costs one look and never a load, so a flood of made-up ids does not either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from datetime import datetime, timedelta
 from typing import Final, Protocol
 
@@ -17,9 +17,20 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from fortress.clock import Clock
 from fortress.errors import CannotStart
-from fortress.security.keymaterial import KeyMaterial, KeyState, Master, RingContent, SigningKey, SigningRecord, new_master, new_signing
+from fortress.security.keymaterial import (
+    KeyMaterial,
+    KeyState,
+    Master,
+    RingContent,
+    SigningKey,
+    SigningRecord,
+    WrappingRecord,
+    new_master,
+    new_signing,
+    new_wrapping,
+)
 
-_LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 5.0
 _DERIVED_BYTES: Final = 32
 _DEFAULT_OVERLAP: Final = timedelta(hours=1)
 _DEFAULT_SECRET_OVERLAP: Final = timedelta(days=100)
@@ -103,7 +114,7 @@ class KeyRing:
         self.reload()
 
     def __repr__(self) -> str:
-        return f"KeyRing(signing={len(self._signing)}, masters={len(self._masters)})"
+        return f"KeyRing(signing={len(self._signing)}, masters={len(self._masters)}, wrapping={len(self._wrapping)})"
 
     def reload(self) -> None:
         """Read the ring again, whether it changed or not.
@@ -165,6 +176,18 @@ class KeyRing:
         live = [master for master in self._masters.values() if not _ended(master.until, now)]
         return [self._derive(purpose, master) for master in sorted(live, key=lambda master: master.until is not None)]
 
+    def wrapping_keys(self) -> list[WrappingRecord]:
+        """Every key that wraps others, the one in use first; empty for a ring of an older release."""
+        self._look_when_due()
+        return sorted(self._wrapping.values(), key=lambda record: (record.retired is not None, record.created))
+
+    def wrapping_key(self, id: str) -> WrappingRecord | None:
+        """The wrapping key with this id, unless it is unknown or was destroyed."""
+        self._look_when_due()
+        if id not in self._wrapping:
+            self._look()
+        return self._wrapping.get(id)
+
     def rotate(self, now: datetime | None = None) -> str:
         """Let the next key sign, retire the one that did, publish a new next; the id of the key that signs from now on.
 
@@ -185,8 +208,41 @@ class KeyRing:
         self._change(lambda content: content.with_masters(_remastered(content.masters, at, self._secret_overlap)))
         return self._master.id
 
+    def rotate_wrapping(self) -> str:
+        """Make a new key that wraps and retire the one in use; the new one's id.
+
+        Raises:
+            CannotStart: the ring can't be written.
+        """
+        now = self._clock.now()
+        fresh = new_wrapping(now)
+        self._change(lambda content: content.with_wrapping((fresh, *_all_retired(content.wrapping, now))))
+        return fresh.id
+
+    def destroy_wrapping(self, ids: Collection[str]) -> list[str]:
+        """Destroy retired wrapping keys for ever: what only they wrap can't be read again. The ids that went.
+
+        Raises:
+            CannotStart: one of them wraps, or the ring can't be written.
+        """
+        if any(record.retired is None for record in self.wrapping_keys() if record.id in ids):
+            raise CannotStart("the key that wraps can't be destroyed", hint="fortress keys rotate wrapping")
+        gone = [record.id for record in self.wrapping_keys() if record.id in ids]
+        self._change(lambda content: content.with_wrapping(tuple(record for record in content.wrapping if record.id not in gone)))
+        return gone
+
+    def upgrade(self) -> None:
+        """Give a ring of an older release what this one needs; nothing happens to another.
+
+        Raises:
+            CannotStart: the ring can't be written.
+        """
+        if not self._wrapping:
+            self._change(lambda content: content)
+
     def _change(self, edit: Callable[[RingContent], RingContent]) -> None:
-        self._provider.change(edit)
+        now = self._clock.now()
+        self._provider.change(lambda content: edit(content.upgraded(now)))
         self.reload()
 
     def _use(self, content: RingContent) -> None:
@@ -195,10 +251,11 @@ class KeyRing:
         self._active = next(key for key in self._signing.values() if key.state is KeyState.ACTIVE)
         self._masters = {master.id: master for master in content.masters}
         self._master = next(master for master in content.masters if master.until is None)
+        self._wrapping = {record.id: record for record in content.wrapping}
         self._derived: dict[tuple[str, int], DerivedKey] = {}
 
     def _look_when_due(self) -> None:
-        if self._clock.monotonic() - self._looked >= _LOOK_SECONDS:
+        if self._clock.monotonic() - self._looked >= LOOK_SECONDS:
             self._look()
 
     def _look(self) -> None:
@@ -220,9 +277,9 @@ class KeyRing:
 
 
 def new_ring(now: datetime) -> RingContent:
-    """A fresh ring: one key that signs, the next one, one master secret."""
+    """A fresh ring: one key that signs, the next one, one master secret, one key that wraps."""
     active, following = new_signing(KeyState.ACTIVE, now), new_signing(KeyState.NEXT, now)
-    return RingContent(signing=(active, following), masters=(new_master(1, now),))
+    return RingContent(signing=(active, following), masters=(new_master(1, now),), wrapping=(new_wrapping(now),))
 
 
 def _ended(until: datetime | None, now: datetime) -> bool:
@@ -242,3 +299,7 @@ def _rotated(records: tuple[SigningRecord, ...], now: datetime, overlap: timedel
 def _remastered(masters: tuple[Master, ...], now: datetime, overlap: timedelta) -> tuple[Master, ...]:
     kept = [master.retired(now + overlap) if master.until is None else master for master in masters if not _ended(master.until, now)]
     return (new_master(max(master.id for master in masters) + 1, now), *kept)
+
+
+def _all_retired(records: tuple[WrappingRecord, ...], now: datetime) -> list[WrappingRecord]:
+    return [record.retire(now) if record.retired is None else record for record in records]
