@@ -83,6 +83,8 @@ class Settings(BaseModel):
     mail_from: str = Field("fortress@localhost", description="sender of the mails")
 
     keyring: str | None = Field(None, description="the key ring: a file; unset in development: one is made")
+    wrapping_key: Names = Field((), description="what wraps data keys: ring, awskms:… or vault:…; the first wraps, all unwrap; unset: ring")
+    vault_token: SecretStr | None = Field(None, description="token for vault:… keys; unset: an agent at the address adds its own")
     issuer: str = Field("", description="`iss` of our tokens; unset: public_url")
     access_minutes: int = Field(10, ge=1, le=60, description="life of an access token")
     session_idle_days: int = Field(14, ge=1, le=365, description="a session unused for so long ends")

@@ -51,6 +51,8 @@ from fortress.security.permissions import PermissionTable
 from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
+from fortress.security.wrapping import Wrapping
+from fortress.security.wrappings import open_wrapping
 from fortress.settings import Settings
 from fortress.telemetry.board import Board
 from fortress.telemetry.instruments import Merge
@@ -107,6 +109,7 @@ class Runtime:
         settings = self.settings
         self._stack.callback(self._logs.close)
         self.ring = open_keyring(settings, self._clock)
+        self.wrapping = await self._stack.enter_async_context(open_wrapping(settings, self.ring))
         self.metrics = Metrics(self._board)
         self._stack.callback(self.metrics.close)
         self.callers = CallerCache(CALLERS_REMEMBERED)
@@ -196,6 +199,7 @@ class Runtime:
             Ids: self._ids,
             Database: self.database,
             KeyRing: self.ring,
+            Wrapping: self.wrapping,
             PasswordHasher: self.hasher,
             PasswordPolicy: policy,
             AccessTokens: tokens,

@@ -113,7 +113,7 @@ class FileKeys:
 
 
 def open_keyring(settings: Settings, clock: Clock) -> KeyRing:
-    """The key ring that the settings name; in development, without one, it is made under the state directory.
+    """The key ring that the settings name; in development, without one, it is made under the state directory, and kept up to date.
 
     Raises:
         CannotStart: the file is missing, unreadable, open to other users, or not a key ring.
@@ -123,12 +123,15 @@ def open_keyring(settings: Settings, clock: Clock) -> KeyRing:
         provider.ensure(lambda: new_ring(clock.now()))
     else:
         provider = FileKeys(Path(settings.keyring))
-    return KeyRing(
+    ring = KeyRing(
         provider,
         clock,
         overlap=timedelta(minutes=settings.access_minutes) + _SPARE,
         secret_overlap=timedelta(days=settings.session_days) + _SPARE_DAYS,
     )
+    if settings.keyring is None:
+        ring.upgrade()
+    return ring
 
 
 def _lock(folder: int, path: Path) -> None:
