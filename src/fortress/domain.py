@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
+from uuid import UUID
 
 import msgspec
 
-from fortress.data import Entity
+from fortress.data import Entity, Unit
 from fortress.events import Fact
 from fortress.http.routes import Route
 from fortress.security.permissions import Permission, Role
@@ -37,6 +38,33 @@ class Upkeep(msgspec.Struct, frozen=True):
         return self.seconds if isinstance(self.seconds, float | int) else self.seconds(settings)
 
 
+class PersonalRecords(Protocol):
+    """What a domain keeps of people, as far as it can be handed to them and forgotten (GDPR Art. 15, 17, 20)."""
+
+    async def export(self, person: UUID) -> Mapping[str, Sequence[Any]]:
+        """Everything that the domain keeps of this person: rows by what they are, as Structs or dicts; never a secret."""
+        ...
+
+    async def erase(self, unit: Unit, person: UUID) -> None:
+        """Remove what is only about this person, and leave what others need without them; part of the caller's transaction."""
+        ...
+
+
+class PersonalRegister:
+    """Every domain's PersonalRecords.
+
+    Args:
+        find: gives them by the domains' names, in the order of the domains; asked once somebody needs them, for a service
+            that asks for the register may be one of them.
+    """
+
+    def __init__(self, find: Callable[[], Mapping[str, PersonalRecords]]) -> None:
+        self._find = find
+
+    def __iter__(self) -> Iterator[tuple[str, PersonalRecords]]:
+        return iter(self._find().items())
+
+
 class Domain(msgspec.Struct, frozen=True):
     """One domain of a project.
 
@@ -48,6 +76,7 @@ class Domain(msgspec.Struct, frozen=True):
         models: its tables.
         migrations: folder of its migrations; by default the one next to the manifest.
         upkeep: repeated work.
+        personal: the service that exports and erases what the domain keeps of people.
         demo: fills a development database; its parameters are services.
     """
 
@@ -61,6 +90,7 @@ class Domain(msgspec.Struct, frozen=True):
     models: Sequence[type[Entity]] = ()
     migrations: Path | None = None
     upkeep: Sequence[Upkeep] = ()
+    personal: type[PersonalRecords] | None = None
     demo: Handler | None = None
 
     def declared_routes(self) -> list[Any]:

@@ -23,6 +23,7 @@ from fortress.data.bus import Bus
 from fortress.data.migration.schema import SchemaState
 from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import APP_ROLE, may_rewrite_audit
+from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.errors import CannotStart
 from fortress.http.addresses import TrustedProxies
 from fortress.http.docs import ApiDocuments
@@ -122,6 +123,7 @@ class Runtime:
         for pool in (self.database.readers, self.database.writers):
             self.metrics.watch_pool(pool)
         self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
+        self.container.add(PersonalRegister, PersonalRegister(self._personal_records))
 
     async def start(self) -> None:
         """Open, and begin to serve. Raises CannotStart."""
@@ -156,6 +158,9 @@ class Runtime:
         """The service that does what a port of the runtime asks for."""
         found: T = self.container.get(self.assembly.provider_of(port))
         return found
+
+    def _personal_records(self) -> dict[str, PersonalRecords]:
+        return {one.name: self.container.get(one.personal) for one in self.assembly.domains if one.personal is not None}
 
     async def _database(self) -> Database:
         connection = await self._connect()

@@ -8,7 +8,7 @@ from fortress.domains.audit.contract import AuditTrail
 from fortress.domains.audit.models import AuditSeal
 from fortress.domains.audit.policy import READ
 from fortress.domains.audit.repository import LogRepository, SealRepository
-from fortress.domains.audit.service import LogService, SealingService, VerifyingService, Witness
+from fortress.domains.audit.service import AuditRecords, LogService, SealingService, VerifyingService, Witness
 from fortress.telemetry.instruments import Merge
 from fortress.telemetry.metrics import Metrics
 
@@ -22,10 +22,11 @@ async def seal_the_log(sealing: SealingService, metrics: Metrics) -> None:
 audit = Domain(
     name="audit",
     door=AuditTrail,
-    services=[VerifyingService, SealingService, LogService, Witness, LogRepository, SealRepository],
+    services=[AuditRecords, VerifyingService, SealingService, LogService, Witness, LogRepository, SealRepository],
     permissions=[READ],
     models=[AuditSeal],
     routes=rest,
     migrations=migrations_beside(__name__),
+    personal=AuditRecords,
     upkeep=[Upkeep("audit.seal", lambda settings: settings.audit_seal_seconds, seal_the_log)],
 )

@@ -9,7 +9,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Text, cast, tuple_
 
-from fortress.data import AuditEntry, Repository, func, many, one, page, param, select
+from fortress.data import AuditEntry, Repository, func, many, one, or_, page, param, select
 from fortress.domains.audit.models import AuditSeal
 
 _LOCK: Final = 0x61756469745F7365  # "audit_se"
@@ -67,6 +67,10 @@ class LogRepository(Repository[AuditEntry]):
     recent = page(
         select(AuditEntry).where(_log.at >= param("since"), _log.at < param("until")),
         newest_first=_log.at,
+    )
+    about = many(
+        select(AuditEntry).where(or_(_log.actor_id == param("person"), _log.target == param("target"))).order_by(_log.at.desc(), _log.id),
+        limit=10_000,
     )
     settled = many(select(*_fields).where(_after, _settled).order_by(*_in_order).limit(param("most", int)), into=LogRow)
     between = many(
