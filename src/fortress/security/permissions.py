@@ -132,6 +132,7 @@ class PermissionTable:
     def __init__(self, permissions: Iterable[Permission], roles: Iterable[Role]) -> None:
         self._permissions: dict[str, Permission] = {}
         self._bits: dict[str, int] = {}
+        self._grants: dict[str, Grant] = {}
         for permission in permissions:
             self._add(permission)
         self._by_method = {method: self._usable_by(method) for method in Method}
@@ -176,6 +177,19 @@ class PermissionTable:
             held |= self._bits.get(name, 0)
         return held
 
+    def declares(self, grant: str) -> bool:
+        """Whether there is a grant of this name."""
+        return grant in self._grants
+
+    def permission_of(self, grant: str) -> str:
+        """The name of the permission that this grant gives. Raises KeyError for a grant that there isn't."""
+        return self._grants[grant].permission.name
+
+    def implied(self, grants: Iterable[str]) -> tuple[str, ...]:
+        """These grants with what they bring along: whoever reaches everyone's rows reaches their own. Unknown ones bring nothing."""
+        found = (self._grants[name] for name in grants if name in self._grants)
+        return tuple(dict.fromkeys(name for grant in found for name in (grant.name, grant.permission.own.name)))
+
     def names_of(self, grants: int) -> list[str]:
         """The names of the grants in these bits, sorted."""
         return sorted(name for name, bit in self._bits.items() if grants & bit)
@@ -188,8 +202,9 @@ class PermissionTable:
         if permission.name in self._permissions:
             raise CannotStart(f"permission {permission.name!r} is declared twice")
         self._permissions[permission.name] = permission
-        for name in dict.fromkeys((permission.own.name, permission.any.name)):
-            self._bits[name] = 1 << len(self._bits)
+        for grant in (permission.own, permission.any):
+            self._grants[grant.name] = grant
+            self._bits.setdefault(grant.name, 1 << len(self._bits))
 
     def _add_role(self, role: Role) -> None:
         if role.name in self._roles:

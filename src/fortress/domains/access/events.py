@@ -14,3 +14,27 @@ class RolesChanged(Fact, frozen=True):
     version: ClassVar[int] = 1
     user_id: UUID
     roles: tuple[str, ...]
+
+
+class RoleMade(Fact, frozen=True):
+    """There is a new role."""
+
+    version: ClassVar[int] = 1
+    role_id: UUID
+    name: str
+
+
+class RoleChanged(Fact, frozen=True):
+    """A role grants something else than before."""
+
+    version: ClassVar[int] = 1
+    role_id: UUID
+    name: str
+
+
+class RoleRemoved(Fact, frozen=True):
+    """A role that was made at run time is gone."""
+
+    version: ClassVar[int] = 1
+    role_id: UUID
+    name: str

@@ -1,6 +1,6 @@
 """Who may what, as data. No code decides this anywhere else."""
 
-from fortress.domains.access.contract import EVERYBODY
+from fortress.domains.access.contract import EVERYBODY, OWN_PERMISSIONS
 from fortress.security import SESSION_ONLY, Permission, Role
 
 ACCOUNT_READ = Permission("account:read", "See one's own account")
@@ -15,6 +15,6 @@ USERS_WRITE = Permission("users:write", "Disable and enable accounts", by=SESSIO
 MEMBER = Role(
     EVERYBODY,
     "Looks after their own account",
-    grants=[ACCOUNT_READ, ACCOUNT_PASSWORD, ACCOUNT_SESSIONS, ACCOUNT_KEYS, USERS_READ.own],
+    grants=[ACCOUNT_READ, ACCOUNT_PASSWORD, ACCOUNT_SESSIONS, ACCOUNT_KEYS, OWN_PERMISSIONS, USERS_READ.own],
     by_default=True,
 )

@@ -1,0 +1,99 @@
+"""Roles as an operator's shell works on them: as the system, with the operator's name in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from fortress.data import PageQuery
+from fortress.data.pages import LARGEST
+from fortress.domains.access.service.assigning import AccessService
+from fortress.domains.access.service.defining import RoleService, RoleView, RoleWish
+from fortress.domains.access.service.explaining import ExplainService, Explanation
+from fortress.domains.access.service.holdings import Assignment
+from fortress.domains.access.service.usage import UnusedGrant, UsageService
+from fortress.security import SYSTEM
+
+# Of a list that is printed at once.
+MOST: Final = 10_000
+
+
+class RoleOperations:
+    """What `fortress role` asks for."""
+
+    def __init__(self, access: AccessService, roles: RoleService, explaining: ExplainService, usage: UsageService) -> None:
+        self._access = access
+        self._roles = roles
+        self._explaining = explaining
+        self._usage = usage
+
+    async def every_role(self) -> list[RoleView]:
+        """All of them, by name."""
+        found: list[RoleView] = []
+        cursor: str | None = None
+        while True:
+            page = await self._roles.recent(PageQuery(LARGEST, cursor), SYSTEM)
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                return found
+
+    async def role(self, name: str) -> RoleView:
+        """The role of this name. Raises UnknownRole."""
+        return await self._roles.read(name)
+
+    async def make_role(self, name: str, title: str, grants: Sequence[str], *, second_factor: bool, operator: str) -> RoleView:
+        """A new role. Raises as `RoleService.make` does."""
+        return await self._roles.make(RoleWish(name, title, tuple(grants), second_factor), SYSTEM, operator=operator)
+
+    async def change_role(
+        self,
+        name: str,
+        *,
+        title: str | None,
+        given: Sequence[str],
+        taken: Sequence[str],
+        second_factor: bool | None,
+        operator: str,
+    ) -> RoleView:
+        """The role with another title, with these grants more and those fewer. Raises as `RoleService.change` does."""
+        role = await self._roles.read(name)
+        grants = [grant for grant in (*role.grants, *given) if grant not in taken]
+        factor = role.second_factor if second_factor is None else second_factor
+        wish = RoleWish(name, role.title if title is None else title, tuple(grants), factor)
+        return await self._roles.change(wish, SYSTEM, version=role.version, operator=operator)
+
+    async def remove_role(self, name: str, *, operator: str) -> None:
+        """Remove it. Raises as `RoleService.remove` does."""
+        await self._roles.remove(name, SYSTEM, operator=operator)
+
+    async def roles_of_person(self, person: UUID) -> tuple[Assignment, ...]:
+        """The roles that this person holds, and until when. Raises NotAHolder."""
+        return await self._access.assignments_of(person)
+
+    async def assign_roles(
+        self, person: UUID, given: Sequence[str], taken: Sequence[str], until: datetime | None, *, operator: str
+    ) -> tuple[Assignment, ...]:
+        """Give some roles, until then, and take others. Raises as `AccessService.replace_roles` does."""
+        moved = {*given, *taken}
+        kept = [one for one in await self._access.assignments_of(person) if one.name not in moved]
+        wanted = [*kept, *(Assignment(name, until) for name in dict.fromkeys(given) if name not in taken)]
+        return await self._access.replace_roles(person, wanted, SYSTEM, operator=operator)
+
+    async def explain_permission(self, person: UUID, permission: str) -> Explanation:
+        """Why this person may, or what is missing. Raises NotAHolder, UnknownPermission."""
+        return await self._explaining.explain(person, permission)
+
+    async def unused_grants(self, days: int) -> list[UnusedGrant]:
+        """What people hold beyond what everyone does and have not used for so many days; at most MOST."""
+        found: list[UnusedGrant] = []
+        cursor: str | None = None
+        while len(found) < MOST:
+            page = await self._usage.unused(PageQuery(LARGEST, cursor), days, SYSTEM)
+            found += page.items
+            cursor = page.next
+            if cursor is None:
+                break
+        return found
