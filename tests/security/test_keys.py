@@ -127,8 +127,11 @@ def test_an_old_master_is_found_by_its_id_and_a_new_one_of_another_process_too(r
 def test_nothing_about_a_ring_shows_a_secret(ring: KeyRing, keys: FileKeys) -> None:
     content = keys.load()
     secrets = [record.seed.reveal() for record in content.signing] + [master.secret.reveal() for master in content.masters]
-    shown = " ".join(map(repr, (content, *content.signing, *content.masters, ring, ring.signer(), ring.secret("refresh"), keys)))
-    shown += repr([part.__rich_repr__() for part in (*content.signing, *content.masters)])
+    secrets += [record.secret.reveal() for record in content.wrapping]
+    shown = " ".join(
+        map(repr, (content, *content.signing, *content.masters, *content.wrapping, ring, ring.signer(), ring.secret("refresh"), keys))
+    )
+    shown += repr([part.__rich_repr__() for part in (*content.signing, *content.masters, *content.wrapping)])
     assert not any(secret.hex() in shown or repr(secret)[2:-1] in shown for secret in secrets)
     assert "hidden" in shown
 
@@ -163,17 +166,18 @@ def test_what_is_not_a_ring_is_refused(text: bytes, said: str) -> None:
 def test_a_ring_with_a_fault_is_refused_by_name_and_without_secrets(clock: FixedClock) -> None:
     active, following = new_ring(clock.now()).signing
     master = new_ring(clock.now()).masters[0]
+    wrapping = new_ring(clock.now()).wrapping
     changed = msgspec.structs.replace
     cases = {
-        "must be active": RingContent(signing=(active, active.activated()), masters=(master,)),
-        "at most one next": RingContent(signing=(active, following, following), masters=(master,)),
-        "must be in use": RingContent(signing=(active,), masters=()),
-        "appears twice": RingContent(signing=(active, active.retired(clock.now())), masters=(master,)),
-        "does not match its id": RingContent(signing=(changed(active, seed=following.seed),), masters=(master,)),
-        "32 bit id": RingContent(signing=(active,), masters=(changed(master, id=2**32),)),
-        "32 byte secret": RingContent(signing=(active,), masters=(changed(master, secret=KeyMaterial(b"short")),)),
-        "is not for EdDSA": RingContent(signing=(changed(active, alg="none"),), masters=(master,)),
-        "without an end": RingContent(signing=(active, changed(following, state=KeyState.RETIRED)), masters=(master,)),
+        "must be active": RingContent(signing=(active, active.activated()), masters=(master,), wrapping=wrapping),
+        "at most one next": RingContent(signing=(active, following, following), masters=(master,), wrapping=wrapping),
+        "must be in use": RingContent(signing=(active,), masters=(), wrapping=wrapping),
+        "appears twice": RingContent(signing=(active, active.retired(clock.now())), masters=(master,), wrapping=wrapping),
+        "does not match its id": RingContent(signing=(changed(active, seed=following.seed),), masters=(master,), wrapping=wrapping),
+        "32 bit id": RingContent(signing=(active,), masters=(changed(master, id=2**32),), wrapping=wrapping),
+        "32 byte secret": RingContent(signing=(active,), masters=(changed(master, secret=KeyMaterial(b"short")),), wrapping=wrapping),
+        "is not for EdDSA": RingContent(signing=(changed(active, alg="none"),), masters=(master,), wrapping=wrapping),
+        "without an end": RingContent(signing=(active, changed(following, state=KeyState.RETIRED)), masters=(master,), wrapping=wrapping),
     }
     for said, content in cases.items():
         with pytest.raises(CannotStart, match=said):

@@ -225,11 +225,9 @@ class KeyRing:
         Raises:
             CannotStart: one of them wraps, or the ring can't be written.
         """
-        if any(record.retired is None for record in self.wrapping_keys() if record.id in ids):
-            raise CannotStart("the key that wraps can't be destroyed", hint="fortress keys rotate wrapping")
-        gone = [record.id for record in self.wrapping_keys() if record.id in ids]
-        self._change(lambda content: content.with_wrapping(tuple(record for record in content.wrapping if record.id not in gone)))
-        return gone
+        before = {record.id for record in self.wrapping_keys()}
+        self._change(lambda content: content.with_wrapping(_without(content.wrapping, ids)))
+        return sorted(before - self._wrapping.keys())
 
     def upgrade(self) -> None:
         """Give a ring of an older release what this one needs; nothing happens to another.
@@ -303,3 +301,9 @@ def _remastered(masters: tuple[Master, ...], now: datetime, overlap: timedelta) 
 
 def _all_retired(records: tuple[WrappingRecord, ...], now: datetime) -> list[WrappingRecord]:
     return [record.retire(now) if record.retired is None else record for record in records]
+
+
+def _without(records: tuple[WrappingRecord, ...], ids: Collection[str]) -> tuple[WrappingRecord, ...]:
+    if any(record.retired is None and record.id in ids for record in records):
+        raise CannotStart("the key that wraps can't be destroyed", hint="fortress keys rotate wrapping")
+    return tuple(record for record in records if record.id not in ids)

@@ -23,7 +23,8 @@ AWS: Final = "awskms"
 _ARN: Final = re.compile(r"(arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:)(key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250})")
 _ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}")
 _UNREADABLE: Final = {"InvalidCiphertextException", "IncorrectKeyException", "NotFoundException", "KMSInvalidStateException"}
-_FOREIGN: Final = "The ciphertext refers to"
+# KMS refuses by one code both what no key of ours wrapped and what our role may not do; only the latter says this.
+_NOT_ALLOWED: Final = "not authorized"
 _PASSING: Final = {"ThrottlingException", "KMSInternalException", "DependencyTimeoutException", "InternalFailure", "ServiceUnavailable"}
 _SERVER_FAULT: Final = 500
 _LARGEST_BLOB: Final = 6144
@@ -132,7 +133,7 @@ async def open_kms(key: KmsKey, patience: Patience = PATIENCE) -> AsyncIterator[
 def _meant(error: Any, operation: str) -> Exception:
     said, code = error.response["Error"].get("Message", ""), error.response["Error"].get("Code", "")
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    if operation == "decrypt" and (code in _UNREADABLE or (code == "AccessDeniedException" and said.startswith(_FOREIGN))):
+    if operation == "decrypt" and (code in _UNREADABLE or (code == "AccessDeniedException" and _NOT_ALLOWED not in said)):
         return Unreadable()
     return ServiceAway(code, lasting=code not in _PASSING and status < _SERVER_FAULT)
 
