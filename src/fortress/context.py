@@ -28,6 +28,9 @@ class RequestContext:
 
 current: ContextVar[RequestContext | None] = ContextVar("fortress_request", default=None)
 
+# Who sits at the shell in which this process runs a command; nobody while it serves.
+operator: ContextVar[str | None] = ContextVar("fortress_operator", default=None)
+
 
 def request_id() -> str | None:
     """The id of the request that this task works for, if any."""

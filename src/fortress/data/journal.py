@@ -85,11 +85,14 @@ class Journal:
         self._ids = ids
 
     def audited(self, actor: Principal, action: str, target: object, detail: dict[str, Any]) -> AuditEntry:
-        """The audit row of an action.
+        """The audit row of an action; what a command did names the operator who ran it.
 
         Raises:
             TooLarge: the detail has more than 4 KiB as JSON.
         """
+        operator = context.operator.get()
+        if operator is not None:
+            detail = {**detail, "operator": operator}
         if len(msgspec.json.encode(detail)) > AUDIT_DETAIL:
             raise TooLarge("There is more to this action than can be recorded")
         here = context.current.get()

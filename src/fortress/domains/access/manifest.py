@@ -12,6 +12,7 @@ from fortress.domains.access.policy import ADMIN, ASSIGN, READ, WRITE
 from fortress.domains.access.repository import CustomRoles, PermissionUses, RoleHolders
 from fortress.domains.access.rest import ROUTES
 from fortress.domains.access.service import (
+    AccessRecords,
     AccessService,
     Authority,
     ExplainService,
@@ -37,6 +38,7 @@ access = Domain(
         ExplainService,
         UsageService,
         RoleOperations,
+        AccessRecords,
         Authority,
         RoleHolders,
         CustomRoles,
@@ -48,5 +50,6 @@ access = Domain(
     models=[RoleHolder, CustomRole, PermissionUse],
     routes=ROUTES,
     migrations=migrations_beside(__name__),
+    personal=AccessRecords,
     upkeep=[Upkeep("access.take_ended_roles", _MINUTE, take_ended_roles)],
 )

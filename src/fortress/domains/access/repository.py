@@ -26,6 +26,13 @@ class CustomGrants(msgspec.Struct, frozen=True):
     second_factor: bool
 
 
+class LastUse(msgspec.Struct, frozen=True):
+    """On which day somebody last used a grant."""
+
+    grant_name: str
+    last_used: date
+
+
 class Held(msgspec.Struct, frozen=True):
     """The roles of one person, when they end, whether they are out of use, and what those made at run time grant."""
 
@@ -165,3 +172,4 @@ class PermissionUses(Repository[PermissionUse]):
             where=_use.last_used < _insertion.excluded.last_used,
         )
     )
+    of_person = many(select(_use.grant_name, _use.last_used).where(_use.user_id == param("person")).order_by(_use.grant_name), into=LastUse)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import msgspec
@@ -99,16 +99,13 @@ class AccessService(Access):
     def given_to_everyone(self) -> tuple[str, ...]:
         return tuple(role.name for role in self._permissions.roles.values() if role.by_default)
 
-    async def replace_roles(
-        self, person: UUID, roles: Sequence[str | Assignment], by: Principal, *, operator: str | None = None
-    ) -> tuple[Assignment, ...]:
+    async def replace_roles(self, person: UUID, roles: Sequence[str | Assignment], by: Principal) -> tuple[Assignment, ...]:
         """Let the person hold exactly these roles; holds on every process within a second.
 
         Args:
             person: who.
             roles: at most MOST, each by its name, or with an end in the future.
             by: who decides.
-            operator: who sat at the shell, when `by` is the system.
 
         Raises:
             Invalid: there is no such role, its end is past, or it comes with two ends.
@@ -126,7 +123,7 @@ class AccessService(Access):
                 return before
             await self._refuse_beyond(unit, by, wanted, before, custom)
             await self._assign(unit, holder, wanted)
-            detail = {"before": [str(one) for one in before], "after": [str(one) for one in wanted], **_operated(operator)}
+            detail = {"before": [str(one) for one in before], "after": [str(one) for one in wanted]}
             unit.audit("access.roles_changed", target=person, detail=detail)
         return wanted
 
@@ -225,7 +222,3 @@ class AccessService(Access):
 def unknown_roles(roles: Iterable[str], known: Mapping[str, object]) -> list[FieldError]:
     """What to say of the roles that there aren't."""
     return [FieldError(f"/roles/{place}", "There is no such role", "unknown_role") for place, role in enumerate(roles) if role not in known]
-
-
-def _operated(operator: str | None) -> dict[str, Any]:
-    return {} if operator is None else {"operator": operator}

@@ -132,7 +132,7 @@ class RoleService:
             raise UnknownRole
         return custom_view(made)
 
-    async def make(self, wish: RoleWish, by: Principal, *, operator: str | None = None) -> RoleView:
+    async def make(self, wish: RoleWish, by: Principal) -> RoleView:
         """A new role.
 
         Raises:
@@ -153,17 +153,16 @@ class RoleService:
                 raise TooManyRoles
             await self._custom.add(unit, role)
             unit.record(RoleMade(role_id=role.id, name=role.name))
-            self._audit(unit, "access.role_made", role, operator, grants=grants)
+            self._audit(unit, "access.role_made", role, grants=grants)
         return custom_view(role)
 
-    async def change(self, wish: RoleWish, by: Principal, *, version: int | None = None, operator: str | None = None) -> RoleView:
+    async def change(self, wish: RoleWish, by: Principal, *, version: int | None = None) -> RoleView:
         """Another definition of a role that was made at run time.
 
         Args:
             wish: all of it.
             by: who decides.
             version: the one that was read; None: whichever it is.
-            operator: who sat at the shell, when `by` is the system.
 
         Raises:
             Invalid: a grant that no domain declares; names each.
@@ -185,11 +184,11 @@ class RoleService:
             saved = await self._custom.save(unit, changed)
             unit.record(RoleChanged(role_id=role.id, name=role.name))
             given, taken = sorted(set(grants) - set(role.grants)), sorted(set(role.grants) - set(grants))
-            self._audit(unit, "access.role_changed", saved, operator, given=given, taken=taken)
+            self._audit(unit, "access.role_changed", saved, given=given, taken=taken)
             self._forget_everyone(unit)
         return custom_view(saved)
 
-    async def remove(self, name: str, by: Principal, *, operator: str | None = None) -> None:
+    async def remove(self, name: str, by: Principal) -> None:
         """Remove a role that was made at run time and that nobody holds any more.
 
         Raises:
@@ -206,7 +205,7 @@ class RoleService:
                 raise RoleHeld
             await self._custom.remove(unit, role)
             unit.record(RoleRemoved(role_id=role.id, name=name))
-            self._audit(unit, "access.role_removed", role, operator, grants=role.grants)
+            self._audit(unit, "access.role_removed", role, grants=role.grants)
             self._forget_everyone(unit)
 
     def _forget_everyone(self, unit: Unit) -> None:
@@ -238,8 +237,8 @@ class RoleService:
             raise Invalid(unknown)
         return tuple(sorted(set(names)))
 
-    def _audit(self, unit: Unit, action: str, role: CustomRole, operator: str | None, **lists: Sequence[str]) -> None:
-        said = {"name": role.name, "second_factor": role.second_factor} | ({} if operator is None else {"operator": operator})
+    def _audit(self, unit: Unit, action: str, role: CustomRole, **lists: Sequence[str]) -> None:
+        said = {"name": role.name, "second_factor": role.second_factor}
         for part in _parts(lists):
             unit.audit(action, target=role.id, detail={**said, **part})
 

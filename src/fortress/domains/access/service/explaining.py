@@ -14,7 +14,7 @@ from fortress.data import Database
 from fortress.domains.access.contract import NotAHolder, UnknownPermission
 from fortress.domains.access.repository import CustomRoles, Held, RoleHolders
 from fortress.domains.access.service.defining import Origin
-from fortress.domains.access.service.holdings import Assignment, in_use
+from fortress.domains.access.service.holdings import Assignment, assigned, in_use
 from fortress.security import SYSTEM, Method, Permission, PermissionTable, Principal
 
 
@@ -217,7 +217,7 @@ class ExplainService:
 
     def _missing(self, held: Held, wanted: Permission) -> list[Missing]:
         """Why none of the roles gives it."""
-        given = [Assignment(name, held.expires.get(name)) for name in held.roles]
+        given = assigned(held)
         giving = {source.role for source in self._giving(held, given, wanted)}
         if not giving:
             return [Missing.ROLE]

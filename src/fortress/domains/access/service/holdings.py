@@ -48,10 +48,14 @@ class CustomRow(Row, Protocol):
     def custom(self) -> tuple[CustomGrants, ...]: ...
 
 
+def assigned(row: Row) -> tuple[Assignment, ...]:
+    """The roles that stand in a person's row, ended ones among them."""
+    return tuple(Assignment(name, row.expires.get(name)) for name in row.roles)
+
+
 def standing(row: Row, now: datetime) -> tuple[Assignment, ...]:
     """The roles that this person was given and that have not ended, in use or not."""
-    given = (Assignment(name, row.expires.get(name)) for name in row.roles)
-    return tuple(one for one in given if one.end > now)
+    return tuple(one for one in assigned(row) if one.end > now)
 
 
 def in_use(row: Row | None, now: datetime) -> tuple[Assignment, ...]:

@@ -1,4 +1,4 @@
-"""Roles as an operator's shell works on them: as the system, with the operator's name in the log."""
+"""Roles as an operator's shell works on them: as the system, and by steps rather than as a whole."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class RoleOperations:
         """The role of this name. Raises UnknownRole."""
         return await self._roles.read(name)
 
-    async def make_role(self, name: str, title: str, grants: Sequence[str], *, second_factor: bool, operator: str) -> RoleView:
+    async def make_role(self, name: str, title: str, grants: Sequence[str], *, second_factor: bool) -> RoleView:
         """A new role. Raises as `RoleService.make` does."""
-        return await self._roles.make(RoleWish(name, title, tuple(grants), second_factor), SYSTEM, operator=operator)
+        return await self._roles.make(RoleWish(name, title, tuple(grants), second_factor), SYSTEM)
 
     async def change_role(
         self,
@@ -56,31 +56,30 @@ class RoleOperations:
         given: Sequence[str],
         taken: Sequence[str],
         second_factor: bool | None,
-        operator: str,
     ) -> RoleView:
         """The role with another title, with these grants more and those fewer. Raises as `RoleService.change` does."""
         role = await self._roles.read(name)
         grants = [grant for grant in (*role.grants, *given) if grant not in taken]
         factor = role.second_factor if second_factor is None else second_factor
         wish = RoleWish(name, role.title if title is None else title, tuple(grants), factor)
-        return await self._roles.change(wish, SYSTEM, version=role.version, operator=operator)
+        return await self._roles.change(wish, SYSTEM, version=role.version)
 
-    async def remove_role(self, name: str, *, operator: str) -> None:
+    async def remove_role(self, name: str) -> None:
         """Remove it. Raises as `RoleService.remove` does."""
-        await self._roles.remove(name, SYSTEM, operator=operator)
+        await self._roles.remove(name, SYSTEM)
 
     async def roles_of_person(self, person: UUID) -> tuple[Assignment, ...]:
         """The roles that this person holds, and until when. Raises NotAHolder."""
         return await self._access.assignments_of(person)
 
     async def assign_roles(
-        self, person: UUID, given: Sequence[str], taken: Sequence[str], until: datetime | None, *, operator: str
+        self, person: UUID, given: Sequence[str], taken: Sequence[str], until: datetime | None
     ) -> tuple[Assignment, ...]:
         """Give some roles, until then, and take others. Raises as `AccessService.replace_roles` does."""
         moved = {*given, *taken}
         kept = [one for one in await self._access.assignments_of(person) if one.name not in moved]
         wanted = [*kept, *(Assignment(name, until) for name in dict.fromkeys(given) if name not in taken)]
-        return await self._access.replace_roles(person, wanted, SYSTEM, operator=operator)
+        return await self._access.replace_roles(person, wanted, SYSTEM)
 
     async def explain_permission(self, person: UUID, permission: str) -> Explanation:
         """Why this person may, or what is missing. Raises NotAHolder, UnknownPermission."""

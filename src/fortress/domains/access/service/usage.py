@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Final
@@ -96,9 +96,16 @@ class UsageService(UseKeeper):
             for name in self._beyond_usual(row, one):
                 by_grant.setdefault(name, []).append(one.name)
         for name, roles in sorted(by_grant.items()):
+            if self._goes_further(name, by_grant):
+                continue
             last = row.uses.get(name)
             if last is None or last < since:
                 yield UnusedGrant(row.user_id, name, self._permissions.permission_of(name), roles, last, row.changed_at)
+
+    def _goes_further(self, name: str, held: Container[str]) -> bool:
+        """Whether they hold the same over everyone's rows too: that is what they are seen to use then."""
+        over_all = self._permissions.permissions[self._permissions.permission_of(name)].any.name
+        return name != over_all and over_all in held
 
     def _beyond_usual(self, row: HeldBy, one: Assignment) -> list[str]:
         """The grants that this role gives and not everyone has."""
