@@ -148,6 +148,14 @@ class Runtime:
         finally:
             await connection.close(timeout=CONNECT_SECONDS)
 
+    async def require_schema(self) -> None:
+        """Raises CannotStart when the database is not this release's: behind it, or gone further than it can follow."""
+        connection = await self._connect()
+        try:
+            await self.assembly.schema().require(connection)
+        finally:
+            await connection.close(timeout=CONNECT_SECONDS)
+
     async def ensure_administrator(self, email: str) -> str | None:
         """Have somebody who may do everything; gives the password when one was made up just now."""
         password = self.settings.admin_password

@@ -3,28 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+import os
+import pwd
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, TypeVar
 
 import typer
 from pydantic import SecretStr
 from rich.console import Console
 from rich.markup import escape
 
+from fortress import context
 from fortress.commands.audit import AuditKeeper, Verdict
 from fortress.data.embedded import EmbeddedServer
+from fortress.errors import CannotStart, Invalid, Refusal
 from fortress.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
     from fortress.data.migration import Migrations
 
+P = TypeVar("P")
+T = TypeVar("T")
+
+
+class Find(Protocol):
+    """Gives the service that does what a port asks for."""
+
+    def __call__(self, port: type[P], /) -> P: ...
+
+
+class Ask(Protocol):
+    """Does some work with the services of the project, over its database."""
+
+    def __call__(self, work: Callable[[Find], Awaitable[T]], /) -> T: ...
+
+
 LoadApp = Callable[[str | None], "Fortress"]
 Target = Annotated[
     str | None,
     typer.Argument(metavar="[MODULE:APP]", help="the project's app; unset: FORTRESS_APP, else the built-in domains alone"),
 ]
+
+_HINTS: Final = {
+    "users.not_found": "fortress user list shows who there is",
+    "roles.not_found": "fortress role list shows which there are",
+    "roles.declared": "change it where it is declared: its domain's policy.py",
+    "roles.held": "take it from them first: fortress role assign USER --take ROLE",
+    "access.last_administrator": "make somebody else one first: fortress role assign USER admin",
+    "permissions.not_found": "fortress role permissions shows which there are",
+    "request.stale_version": "try again",
+}
 
 console = Console(highlight=False, soft_wrap=True)
 _progress = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -76,8 +106,43 @@ class Project:
         with self.opened() as (app, settings):
             return asyncio.run(verify(app, settings))
 
+    def ask(self, work: Callable[[Find], Awaitable[T]], /) -> T:
+        """What `work` gives, done as the operator at this shell.
+
+        Raises:
+            CannotStart: the database is not of this release, or a service refused; says why.
+        """
+
+        async def run(app: Fortress, settings: Settings) -> T:
+            context.operator.set(operator())
+            async with app.opened(settings) as runtime:
+                await runtime.require_schema()
+                return await work(runtime.provider)
+
+        with self.opened() as (app, settings):
+            try:
+                return asyncio.run(run(app, settings))
+            except Refusal as refusal:
+                raise CannotStart(said(refusal), hint=_HINTS.get(refusal.code, "")) from None
+
     @contextmanager
     def opened(self) -> Iterator[tuple[Fortress, Settings]]:
         """The app that is set, and settings with a database that answers."""
         with running_database(read_settings()) as settings:
             yield self.app(None, settings), settings
+
+
+def operator() -> str:
+    """Whose process this is, as the operating system says it."""
+    uid = os.getuid()
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"uid {uid}"
+
+
+def said(refusal: Refusal) -> str:
+    """A refusal in one line."""
+    if not isinstance(refusal, Invalid):
+        return refusal.detail
+    return "; ".join(f"{error.field.lstrip('/')}: {error.message}" for error in refusal.errors)

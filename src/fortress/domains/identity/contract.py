@@ -68,6 +68,12 @@ class EmailTaken(Conflict):
     code, title = "users.email_taken", "This e-mail address is in use"
 
 
+class UnknownUser(NotFound):
+    """There is nobody of this id or address."""
+
+    code, title = "users.not_found", "There is no such user"
+
+
 class UnknownSession(NotFound):
     """There is no such session of yours."""
 

@@ -21,6 +21,7 @@ from fortress.domains.identity.policy import (
 from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository, UserRepository
 from fortress.domains.identity.rest import ROUTES
 from fortress.domains.identity.service import (
+    AccountOperations,
     AccountService,
     Directory,
     KeyService,
@@ -44,6 +45,7 @@ identity = Domain(
     door=People,
     services=[
         AccountService,
+        AccountOperations,
         SessionService,
         SessionStarter,
         SignInService,

@@ -10,7 +10,7 @@ from uuid import UUID
 from fortress.data import PageQuery
 from fortress.data.pages import LARGEST
 from fortress.domains.access.service.assigning import AccessService
-from fortress.domains.access.service.defining import RoleService, RoleView, RoleWish
+from fortress.domains.access.service.defining import DeclaredPermission, RoleService, RoleView, RoleWish
 from fortress.domains.access.service.explaining import ExplainService, Explanation
 from fortress.domains.access.service.holdings import Assignment
 from fortress.domains.access.service.usage import UnusedGrant, UsageService
@@ -39,6 +39,10 @@ class RoleOperations:
             cursor = page.next
             if cursor is None:
                 return found
+
+    async def every_permission(self) -> list[DeclaredPermission]:
+        """All of them, by name."""
+        return self._roles.declared_permissions()
 
     async def role(self, name: str) -> RoleView:
         """The role of this name. Raises UnknownRole."""

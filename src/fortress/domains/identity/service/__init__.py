@@ -3,6 +3,7 @@
 from fortress.domains.identity.service.accounts import AccountService
 from fortress.domains.identity.service.directory import Directory
 from fortress.domains.identity.service.keys import KeyService
+from fortress.domains.identity.service.operating import AccountOperations
 from fortress.domains.identity.service.refreshing import RefreshService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.sessions import SessionService
@@ -10,6 +11,7 @@ from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import SessionStarter
 
 __all__ = [
+    "AccountOperations",
     "AccountService",
     "Directory",
     "KeyService",
