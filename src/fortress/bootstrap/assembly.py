@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fortress.data.journal import AuditEntry, EventEntry
+from fortress.data.catalogue import OWN
 from fortress.data.migration import Branch
 from fortress.data.migration.names import runtime_branch
 from fortress.data.migration.schema import Schema
@@ -86,7 +86,7 @@ class Assembly:
 
     def branches(self) -> list[Branch]:
         """The migration branches, the runtime's own first."""
-        own = runtime_branch([AuditEntry.table, EventEntry.table])
+        own = runtime_branch([entity.table for entity in OWN])
         return [own, *(Branch(domain.name, domain.migrations, _tables(domain)) for domain in self.domains if domain.migrations)]
 
     def _own_routes(self) -> list[Route]:

@@ -4,6 +4,7 @@ from sqlalchemy import and_, any_, exists, func, not_, or_
 
 from fortress.data.catalogue import Catalogue
 from fortress.data.columns import (
+    Blind,
     CreatedAt,
     Default,
     Generated,
@@ -11,6 +12,7 @@ from fortress.data.columns import (
     Numeric,
     Owner,
     OwnKey,
+    Personal,
     References,
     Sql,
     Text,
@@ -21,6 +23,8 @@ from fortress.data.database import Database
 from fortress.data.entity import Check, Entity, Index, Unique, desc
 from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.pages import Page, PageQuery
+from fortress.data.personal.datakeys import Erased
+from fortress.data.personal.fences import blind
 from fortress.data.query import change, delete, insert, many, one, page, param, select, update
 from fortress.data.reader import Reader
 from fortress.data.refusals import Contended, DatabaseFault, UnitFailed
@@ -30,6 +34,7 @@ from fortress.data.unit import Isolation, Unit
 
 __all__ = [
     "AuditEntry",
+    "Blind",
     "Catalogue",
     "Check",
     "Contended",
@@ -39,6 +44,7 @@ __all__ = [
     "DatabaseFault",
     "Default",
     "Entity",
+    "Erased",
     "EventEntry",
     "Generated",
     "Index",
@@ -49,6 +55,7 @@ __all__ = [
     "Owner",
     "Page",
     "PageQuery",
+    "Personal",
     "Reader",
     "References",
     "Repository",
@@ -60,6 +67,7 @@ __all__ = [
     "Version",
     "and_",
     "any_",
+    "blind",
     "change",
     "delete",
     "desc",

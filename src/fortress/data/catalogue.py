@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from fortress.data.entity import NAMES, Entity, shape_of
+from fortress.data.journal import AuditEntry, EventEntry
+from fortress.data.personal.tables import DataKeyRow, IndexKeyRow
 from fortress.data.query import Query
 from fortress.data.repository import Repository
 from fortress.errors import CannotStart
+
+# The runtime's own, which every project stores.
+OWN: Final[tuple[type[Entity], ...]] = (AuditEntry, EventEntry, DataKeyRow, IndexKeyRow)
 
 
 class Catalogue:

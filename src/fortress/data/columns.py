@@ -3,6 +3,7 @@
     UUID → UUID        str → TEXT            int → BIGINT           bool → BOOLEAN      float → DOUBLE PRECISION
     Decimal → NUMERIC  datetime → TIMESTAMPTZ date → DATE           timedelta → INTERVAL bytes → BYTEA
     StrEnum, Literal → TEXT with a CHECK     list/tuple/frozenset of these → an array    anything else → JSONB
+    Personal[str], Personal[bytes] → BYTEA, which holds the value encrypted
 
 `X | None` makes the column nullable; everything else is NOT NULL.
 """
@@ -34,6 +35,7 @@ class Mark(Enum):
     CREATED_AT = "created_at"
     VERSION = "version"
     GENERATED = "generated"
+    PERSONAL = "personal"
 
 
 class Text(msgspec.Struct, frozen=True):
@@ -68,12 +70,29 @@ class References(msgspec.Struct, frozen=True):
     on_delete: Literal["RESTRICT", "CASCADE", "SET NULL", "NO ACTION"] = "RESTRICT"
 
 
+class Blind(msgspec.Struct, frozen=True):
+    """A blind index: what a personal column is found by. The data layer fills it at every write; in Python it is always empty.
+
+        email_key: Annotated[bytes, Blind("email", comparable)] = b""
+
+    It tells which rows hold the same value, to whoever sees the table: never for columns of few values.
+
+    Attributes:
+        of: the personal column.
+        normal: the one form in which its values are compared; unset: as they are.
+    """
+
+    of: str
+    normal: Callable[[str], str] | None = None
+
+
 Key = Annotated[UUID, Mark.KEY]
 Owner = Annotated[UUID, Mark.OWNER]
 OwnKey = Annotated[UUID, Mark.KEY, Mark.OWNER]
 CreatedAt = Annotated[datetime, Mark.CREATED_AT]
 Version = Annotated[int, Mark.VERSION]
 Generated = Annotated[T, Mark.GENERATED]
+Personal = Annotated[T, Mark.PERSONAL]
 
 
 class SqlType(UserDefinedType[Any]):
@@ -107,10 +126,15 @@ class Field(msgspec.Struct, frozen=True):
     marks: frozenset[Mark]
     default: str | None
     references: References | None
+    blind: Blind | None
 
     @property
     def array(self) -> bool:
         return isinstance(self.type, sa.ARRAY)
+
+    @property
+    def personal(self) -> bool:
+        return Mark.PERSONAL in self.marks
 
 
 _PLAIN: tuple[tuple[type, TypeEngine[Any]], ...] = (
@@ -134,7 +158,8 @@ def field(name: str, annotation: Any) -> Field:
     annotation, nullable = _not_none(annotation)
     annotation, more = _bare(annotation)
     extras += more
-    kind, load, dump = _kind(annotation, extras)
+    personal = Mark.PERSONAL in extras
+    kind, load, dump = (sa.LargeBinary(), None, None) if personal else _kind(annotation, extras)
     return Field(
         name=name,
         python=annotation,
@@ -142,10 +167,11 @@ def field(name: str, annotation: Any) -> Field:
         nullable=nullable,
         load=_passing_none(load) if nullable else load,
         dump=_passing_none(dump) if nullable else dump,
-        check=_check(name, annotation, extras),
+        check=None if personal else _check(name, annotation, extras),
         marks=frozenset(extra for extra in extras if isinstance(extra, Mark)),
         default=next((extra.sql for extra in extras if isinstance(extra, Default)), None),
         references=next((extra for extra in extras if isinstance(extra, References)), None),
+        blind=next((extra for extra in extras if isinstance(extra, Blind)), None),
     )
 
 

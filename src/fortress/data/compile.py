@@ -19,7 +19,7 @@ from fortress.errors import CannotStart
 S = TypeVar("S", bound=sa.ClauseElement)
 
 OWNER = "principal_id"
-_GIVEN = "given_"
+GIVEN = "given_"
 _CONSTANT = (str, int, list, tuple, set, frozenset)
 
 
@@ -28,7 +28,7 @@ class _Compiler(PGCompiler_asyncpg):
 
     def visit_bindparam(self, bindparam: Any, *args: Any, **kw: Any) -> str:
         if bindparam.expanding and bindparam.required:
-            name = bindparam.key.removeprefix(_GIVEN)
+            name = bindparam.key.removeprefix(GIVEN)
             raise CannotStart(f"in_(param({name!r})) has no fixed text; write column == any_(param({name!r}, list[...]))")
         if _is_constant(bindparam):
             kw["literal_binds"] = True
@@ -63,7 +63,7 @@ class Compiled:
         compiled: Any = statement.compile(dialect=_DIALECT)
         binds = [compiled.binds[name] for name in compiled.positiontup or ()]
         self.sql: str = " ".join(compiled.string.split("\n"))
-        self.names = tuple(bind.key.removeprefix(_GIVEN) for bind in binds)
+        self.names = tuple(bind.key.removeprefix(GIVEN) for bind in binds)
         self._constants = {name: bind.value for name, bind in zip(self.names, binds, strict=True) if not bind.required}
         self._dumps: tuple[tuple[int, Convert], ...] = tuple(
             (index, _dump_json) for index, bind in enumerate(binds) if isinstance(bind.type, JSONB)
@@ -107,7 +107,7 @@ def _ordered(names: tuple[str, ...]) -> Callable[[dict[str, Any]], tuple[Any, ..
 
 def parameter(name: str, kind: Any) -> sa.BindParameter[Any]:
     """A value given at each call. Its inner name never meets a column's."""
-    return sa.bindparam(_GIVEN + name, type_=kind)
+    return sa.bindparam(GIVEN + name, type_=kind)
 
 
 def scoped(statement: S) -> S | None:

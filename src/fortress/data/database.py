@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -14,11 +14,13 @@ from fortress.clock import Clock, Ids
 from fortress.data.connections import Connect, Connection, Connections, PoolObserver, ReadConnections, Traffic, Unobserved
 from fortress.data.cursor import Cursors
 from fortress.data.journal import Journal
+from fortress.data.personal.vault import NoWrapping, Personal
 from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import refusal
 from fortress.data.unit import Isolation, Tools, Unit
 from fortress.errors import CannotStart
 from fortress.security.principal import Principal
+from fortress.security.wrapping import Wrapping
 from fortress.settings import Settings
 
 OLDEST: Final = 15
@@ -46,9 +48,11 @@ class Database:
         secret: signs cursors; 16 to 64 bytes, the same in every process.
         role: what the connections act as; unset: whom they sign in as.
         schema: where the tables are.
+        wrapping: what wraps people's keys; unset: nothing personal can be read or written.
 
     Attributes:
         readers, writers: the two pools, with their gauges.
+        personal: the keys of personal data.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Database:
         role: str | None = None,
         schema: str = "public",
         observer: PoolObserver | None = None,
+        wrapping: Wrapping | None = None,
     ) -> None:
         self._traffic = Traffic()
         session = _session(settings, role, schema)
@@ -71,7 +76,8 @@ class Database:
         self._connect = _reading(_connecting(url, settings, read_only))
         self.readers = ReadConnections("readers", self._connect, size=settings.database_readers, **shared)
         self.writers = Connections("writers", _connecting(url, settings, session), size=settings.database_writers, **shared)
-        self._tools = Tools(self.readers, self.writers, Cursors(secret), Journal(clock, ids))
+        self.personal = Personal(self._read, self._write, wrapping or NoWrapping(), clock, ids)
+        self._tools = Tools(self.readers, self.writers, Cursors(secret), Journal(clock, ids), self.personal)
 
     def __repr__(self) -> str:
         return "Database()"
@@ -100,7 +106,7 @@ class Database:
 
     def reader(self, principal: Principal) -> Reader:
         """Reads on behalf of this caller."""
-        return Reader(principal, self.readers, self._tools.cursors)
+        return Reader(principal, self.readers, self._tools.cursors, self.personal)
 
     def unit(self, principal: Principal, *, isolation: Isolation = Isolation.READ_COMMITTED) -> Unit:
         """One transaction on behalf of this caller; `async with` it."""
@@ -146,6 +152,12 @@ class Database:
             Unavailable: it does not.
         """
         await self.readers.fetch("SELECT 1", [])
+
+    async def _read(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        return await self.readers.fetch(sql, arguments)
+
+    async def _write(self, sql: str, arguments: Sequence[Any]) -> Rows:
+        return await self.run(sql, *arguments)
 
     async def close(self) -> None:
         """Close the connections: idle ones now, the others as they come back."""

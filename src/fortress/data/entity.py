@@ -9,6 +9,7 @@ import msgspec
 import sqlalchemy as sa
 
 from fortress.data.columns import Field, Mark, field
+from fortress.data.personal.fields import PersonalFields, personal_fields
 from fortress.errors import CannotStart, Conflict, NotFound, Refusal
 
 NAMES: Mapping[str, str] = {"pk": "pk_%(table_name)s", "fk": "fk_%(table_name)s_%(column_0_name)s", "ck": "%(constraint_name)s"}
@@ -63,6 +64,7 @@ class Shape:
         missing: what a read that finds nothing raises.
         exists: what a second row of the same key raises.
         refusals: what a breach of a named index or check raises.
+        personal: what of it is encrypted; None where nothing is.
     """
 
     def __init__(self, entity: type[Entity]) -> None:
@@ -78,6 +80,7 @@ class Shape:
         self.exists: type[Conflict] = type("Exists", (Conflict,), {"code": f"{self.name}.exists", "title": "This exists already"})
         self.refusals = {part.name: part.raises for part in entity.__indexes__ if not isinstance(part, Index) and part.raises}
         self.table = self._table()
+        self.personal: PersonalFields | None = personal_fields(entity, self.name, self.fields, self.key, self.owner)
 
     @property
     def written(self) -> tuple[Field, ...]:

@@ -22,7 +22,9 @@ from fortress.data.columns import sql_type
 from fortress.data.compile import OWNER, Compiled, parameter, scoped
 from fortress.data.entity import Entity, Shape, entity_of, shape_of
 from fortress.data.pages import Page, PageQuery
-from fortress.data.reader import Reader, Rows
+from fortress.data.personal.fences import check
+from fortress.data.personal.opening import Opener
+from fortress.data.reader import Reader
 from fortress.data.rows import Loader, loader
 from fortress.errors import CannotStart, NotFound
 from fortress.security.permissions import Reach
@@ -82,9 +84,13 @@ class Query:
         scoped: whether it carries the caller's reach.
     """
 
-    def __init__(self, statement: Any) -> None:
+    def __init__(self, statement: Any, into: Any = None) -> None:
         self.name = "query"
         self.statement = statement
+        self._blind = check(statement, _columns(statement), into)
+        self._opener = _opener(into)
+        # Decided here: what touches nothing personal pays nothing for it.
+        self._plain = not self._blind and self._opener is None
         self._anyone: Compiled | None = None
         self._own: Compiled | None = None
 
@@ -111,6 +117,13 @@ class Query:
         """
         self._anyone, self._own = both(self.statement)
 
+    async def opened(self, reader: Reader, given: dict[str, Any]) -> Sequence[Any]:
+        """The rows of one call that touches what is personal, in plain values."""
+        if self._blind:
+            await reader.personal.digests(self._blind, given)
+        rows = await reader.rows(*self.bound(reader, given))
+        return rows if self._opener is None else await self._opener.opened(reader, rows)
+
     def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and values of one call. `given` may be changed."""
         compiled = self._anyone
@@ -134,8 +147,8 @@ class One(Query, Generic[T]):
     """A query for one row. See `one`."""
 
     def __init__(self, statement: Any, into: Any) -> None:
-        super().__init__(statement)
         self.into, found = _result(statement, into)
+        super().__init__(statement, self.into)
         self._missing: type[NotFound] = found.missing if found else NotFound
         self._load = loader(self.into, _names(statement))
         if statement._limit_clause is None:  # noqa: SLF001 - SQLAlchemy has no public way to ask
@@ -147,14 +160,14 @@ class One(Query, Generic[T]):
         Raises:
             NotFound: it is not there, or not within the caller's reach.
         """
-        rows = await reader.rows(*self.bound(reader, given))
+        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
         if not rows:
             raise self._missing
         return cast(T, self._load.one(rows[0]))
 
     async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
         """The row, or None."""
-        rows = await reader.rows(*self.bound(reader, given))
+        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
         return self._load.one(rows[0]) if rows else None
 
 
@@ -162,28 +175,29 @@ class Many(Query, Generic[T]):
     """A query for a bounded number of rows. See `many`."""
 
     def __init__(self, statement: Any, into: Any, limit: int) -> None:
-        super().__init__(statement)
         self.into, _ = _result(statement, into)
+        super().__init__(statement, self.into)
         self._load = loader(self.into, _names(statement))
         if statement._limit_clause is None:  # noqa: SLF001 - as above
             self.statement = statement.limit(limit)
 
     async def __call__(self, reader: Reader, /, **given: Any) -> list[T]:
         """The rows, as many as the query's limit allows."""
-        return self._load.all(await reader.rows(*self.bound(reader, given)))
+        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
+        return self._load.all(rows)
 
 
 class Paged(Query, Generic[T]):
     """A query in pages. See `page`."""
 
     def __init__(self, statement: Any, into: Any, order: Any, *, newest_first: bool) -> None:
-        super().__init__(statement)
         self.into, _ = _result(statement, into)
+        super().__init__(statement, self.into)
         self._load = loader(self.into, _names(statement))
         self._keys = _keyset(order)
         self._cursor_type: Any = GenericAlias(tuple, tuple(_python(key) for key in self._keys))
-        self._first = Query(_ordered(statement, self._keys, newest_first=newest_first))
-        self._after = Query(_beyond(self._first.statement, self._keys, newest_first=newest_first))
+        self._first = Query(_ordered(statement, self._keys, newest_first=newest_first), self.into)
+        self._after = Query(_beyond(self._first.statement, self._keys, newest_first=newest_first), self.into)
         absent = {key.name for key in self._keys} - set(_names(statement))
         if absent:
             raise CannotStart(f"a page sorted by {', '.join(sorted(absent))} must select it")
@@ -206,9 +220,12 @@ class Paged(Query, Generic[T]):
             values = reader.cursors.read(query.cursor, self.name, reader.principal, self._cursor_type)
             given |= {f"after_{index}": value for index, value in enumerate(values)}
         given["page_limit"] = query.limit + 1
-        rows = await reader.rows(*part.bound(reader, given))
-        items = self._load.all(rows[: query.limit])
+        if self._blind:
+            await reader.personal.digests(self._blind, given)
+        rows: Sequence[Any] = await reader.rows(*part.bound(reader, given))
         more = len(rows) > query.limit
+        rows = rows[: query.limit]
+        items = self._load.all(rows if self._opener is None else await self._opener.opened(reader, rows))
         return Page(items, self._cursor(reader, items[-1]) if more else None)
 
     def _cursor(self, reader: Reader, last: Any) -> str:
@@ -219,13 +236,13 @@ class Change(Query, Generic[T]):
     """A statement that writes; only a unit of work runs it. See `change`."""
 
     def __init__(self, statement: Any, into: Any) -> None:
-        super().__init__(statement)
+        self.returns = bool(statement.returning_column_descriptions)
+        self.into = _result(statement, into)[0] if self.returns else None
+        super().__init__(statement, self.into)
         target = entity_of(statement.table)
         self.shapes: tuple[Shape, ...] = (shape_of(target),) if target else ()
-        self.returns = bool(statement.returning_column_descriptions)
         self._load: Loader | None = None
         if self.returns:
-            self.into, _ = _result(statement, into)
             self._load = loader(self.into, _names(statement))
         else:
             # Counted by the rows it returns, which the driver gives at no further cost.
@@ -233,9 +250,13 @@ class Change(Query, Generic[T]):
 
     async def __call__(self, unit: Unit, /, **given: Any) -> T:
         """What it returned, or the number of rows it changed."""
-        rows: Rows = await unit.change(*self.bound(unit, given), self.shapes)
+        if self._blind:
+            await unit.personal.digests(self._blind, given)
+        rows: Sequence[Any] = await unit.change(*self.bound(unit, given), self.shapes)
         load = self._load
-        return cast(T, len(rows) if load is None else load.all(rows))
+        if load is None:
+            return cast(T, len(rows))
+        return cast(T, load.all(rows if self._opener is None else await self._opener.opened(unit, rows)))
 
 
 @overload
@@ -295,6 +316,12 @@ def _result(statement: Any, into: Any) -> tuple[Any, Shape | None]:
     if shape is None or _names(statement) != list(shape.table.c.keys()):
         raise CannotStart("the query does not select an entity; say what its rows become by into=")
     return shape.entity, shape
+
+
+def _opener(into: Any) -> Opener | None:
+    """What opens rows that become this; None where nothing of them is personal."""
+    shape = shape_of(into) if isinstance(into, type) and issubclass(into, Entity) else None
+    return Opener(shape.personal) if shape is not None and shape.personal is not None else None
 
 
 def _columns(statement: Any) -> list[Any]:

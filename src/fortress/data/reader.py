@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Coroutine, Sequence
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from fortress.data.connections import ReadConnections
 from fortress.data.cursor import Cursors
+from fortress.data.personal.datakeys import Known
+from fortress.data.personal.vault import Personal
 from fortress.security.principal import Principal
 
 Rows = list[asyncpg.Record]
@@ -20,13 +23,15 @@ class Reader:
     Attributes:
         principal: whose reach the queries carry.
         cursors: what signs the pages' cursors.
+        personal: what opens personal data.
     """
 
-    __slots__ = ("_connections", "cursors", "principal")
+    __slots__ = ("_connections", "cursors", "personal", "principal")
 
-    def __init__(self, principal: Principal, connections: ReadConnections, cursors: Cursors) -> None:
+    def __init__(self, principal: Principal, connections: ReadConnections, cursors: Cursors, personal: Personal) -> None:
         self.principal = principal
         self.cursors = cursors
+        self.personal = personal
         self._connections = connections
 
     def rows(self, sql: str, arguments: Sequence[Any]) -> Coroutine[Any, Any, Rows]:
@@ -36,3 +41,7 @@ class Reader:
             Unavailable: no connection, or no answer in time.
         """
         return self._connections.fetch(sql, arguments)
+
+    def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:
+        """These people's keys as far as they are at hand, and whose are not; for queries."""
+        return self.personal.data.ready(people)

@@ -60,7 +60,9 @@ class Repository(Generic[E]):
             StaleVersion: that version is gone: changed or removed in between, or not within the caller's reach.
         """
         saving = self._saving
-        await self._one_row(unit, saving.save, saving.located(row) | saving.changes(row))
+        personal = saving.shape.personal
+        stored = row if personal is None else await unit.stored(row, personal)
+        await self._one_row(unit, saving.save, saving.located(row) | saving.changes(stored))
         version = saving.shape.version
         return row if version is None else msgspec.structs.replace(row, **{version: getattr(row, version) + 1})
 

@@ -7,18 +7,25 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
+from uuid import UUID
 
 from fortress import context
 from fortress.data.connections import Connections, Kept, ReadConnections
 from fortress.data.cursor import Cursors
-from fortress.data.entity import Entity, Shape
+from fortress.data.entity import Entity, Shape, shape_of
 from fortress.data.journal import Journal
+from fortress.data.personal.datakeys import Known
+from fortress.data.personal.fields import PersonalFields
+from fortress.data.personal.storing import Writer
+from fortress.data.personal.vault import Personal
 from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
 from fortress.data.writes import Plans, Statement
 from fortress.events.fact import Fact
 from fortress.security.principal import Principal
+
+E = TypeVar("E", bound=Entity)
 
 NOTICE: Final = 7999
 
@@ -41,13 +48,14 @@ _BEGIN: Final = {Isolation.READ_COMMITTED: "BEGIN"} | {
 class Tools:
     """What every unit of one database works with."""
 
-    __slots__ = ("cursors", "journal", "plans", "readers", "writers")
+    __slots__ = ("cursors", "journal", "personal", "plans", "readers", "writers")
 
-    def __init__(self, readers: ReadConnections, writers: Connections, cursors: Cursors, journal: Journal) -> None:
+    def __init__(self, readers: ReadConnections, writers: Connections, cursors: Cursors, journal: Journal, personal: Personal) -> None:
         self.readers = readers
         self.writers = writers
         self.cursors = cursors
         self.journal = journal
+        self.personal = personal
         self.plans = Plans()
 
 
@@ -59,16 +67,17 @@ class Unit(Reader):
     after another: no two tasks may use one unit at once.
     """
 
-    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools", "_wrote")
+    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools", "_writer", "_wrote")
 
     def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
-        super().__init__(principal, tools.readers, tools.cursors)
+        super().__init__(principal, tools.readers, tools.cursors, tools.personal)
         self._tools = tools
         self._isolation = isolation
         self._kept: Kept | None = None
         self._pending: list[Entity] = []
         self._notices: list[str] = []
         self._committed: list[Callable[[], None]] = []
+        self._writer: Writer | None = None
         self._wrote = False
         self._failed = False
         self._closed = False
@@ -82,8 +91,10 @@ class Unit(Reader):
                 await self._finish()
         finally:
             self._closed = True
+            self._doubt()
             await self._abandon(error)
         if error is None:
+            self._keep()
             self._tell()
 
     def add(self, rows: Iterable[Entity]) -> None:
@@ -157,6 +168,23 @@ class Unit(Reader):
         if self._pending or self._notices:
             await self._flush(await self._begun())
 
+    async def stored(self, row: E, fields: PersonalFields) -> E:
+        """A changed row as it is kept; for repositories. Raises Erased."""
+        stored, new = await self._writing().saved(row, fields)
+        self.add(new)
+        return stored
+
+    def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:
+        """As a reader's, and those that this unit has made."""
+        made = self._writer.made if self._writer else {}
+        found, missing = super().ready_keys([person for person in people if person not in made])
+        return found | {person: made[person] for person in people if person in made}, missing
+
+    def _writing(self) -> Writer:
+        if self._writer is None:
+            self._writer = Writer(self._tools.personal)
+        return self._writer
+
     def _open(self) -> None:
         if self._closed:
             raise UnitFailed("the unit of work is over")
@@ -172,10 +200,12 @@ class Unit(Reader):
     async def _flush(self, kept: Kept) -> None:
         if not (self._pending or self._notices):
             return
-        for statement in self._taken():
+        for statement in await self._taken():
             await self._run(kept, statement)
 
-    def _taken(self) -> list[Statement]:
+    async def _taken(self) -> list[Statement]:
+        if any(shape_of(entity).personal for entity in set(map(type, self._pending))):
+            self._pending = await self._writing().added(self._pending)
         statements = self._tools.plans.flush(self._pending, self._notices)
         self._pending, self._notices = [], []
         self._wrote = True
@@ -203,7 +233,7 @@ class Unit(Reader):
         if self._kept is None:
             if not (self._pending or self._notices):
                 return
-            statements = self._taken()
+            statements = await self._taken()
             if len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED:
                 await self._commit_alone(statements[0])
                 return
@@ -219,6 +249,7 @@ class Unit(Reader):
         try:
             await self._tools.writers.once(statement.sql, statement.arguments)
         except BaseException as error:
+            self._failed = True
             if not is_clean(error):
                 self._mark_committed()
             raise refusal(error, statement.shapes) from None
@@ -271,6 +302,16 @@ class Unit(Reader):
         here = context.current.get()
         if here is not None and self._wrote:
             here.committed = True
+
+    def _keep(self) -> None:
+        """The keys that were made are in force."""
+        if self._writer is not None:
+            self.personal.data.keep(self._writer.made, self._writer.stamp)
+
+    def _doubt(self) -> None:
+        """Making keys may be what failed: the next time they are looked for."""
+        if self._failed and self._writer is not None:
+            self.personal.data.doubt(self._writer.made)
 
     def _tell(self) -> None:
         for callback in self._committed:

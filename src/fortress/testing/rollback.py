@@ -55,7 +55,7 @@ class RolledBackDatabase(Database):
         await self._outer.connection.execute(_BEGIN)
         one = OneConnection(self._outer, self._traffic, self._wait)
         self.readers = self.writers = one
-        self._tools = Tools(one, one, self._tools.cursors, self._tools.journal)
+        self._tools = Tools(one, one, self._tools.cursors, self._tools.journal, self.personal)
 
     async def close(self) -> None:
         """Take everything back."""

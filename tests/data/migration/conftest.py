@@ -7,7 +7,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from fortress.data import AuditEntry, EventEntry
+from fortress.data.catalogue import OWN
 from fortress.data.migration import Branch, Patience, runtime_branch
 from fortress.testing.databases import Databases
 
@@ -86,7 +86,7 @@ def write(orders: Branch) -> WriteMigration:
 
 @pytest.fixture
 def runtime() -> Branch:
-    return runtime_branch([AuditEntry.table, EventEntry.table])
+    return runtime_branch([entity.table for entity in OWN])
 
 
 @pytest.fixture
