@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import typer
 
-from fortress.commands import keys
+from fortress.commands.apikey import apikey_app
 from fortress.commands.audit import audit_app
 from fortress.commands.inspect import InspectCommands
+from fortress.commands.keys import keys_app
 from fortress.commands.migrate import migrate_app
 from fortress.commands.project import LoadApp, Project
+from fortress.commands.role import role_app
 from fortress.commands.serve import ServeCommand
+from fortress.commands.user import user_app
 
 
 def shell(load: LoadApp) -> typer.Typer:
@@ -27,5 +30,7 @@ def shell(load: LoadApp) -> typer.Typer:
         app.command()(command)
     app.add_typer(migrate_app(project.migrations), name="migrate")
     app.add_typer(audit_app(project.verify_audit_log), name="audit")
-    app.add_typer(keys.group, name="keys")
+    app.add_typer(keys_app(project), name="keys")
+    for group in (user_app, role_app, apikey_app):
+        app.add_typer(group(project.ask))
     return app
