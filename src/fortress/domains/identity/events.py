@@ -29,6 +29,13 @@ class UserEnabled(Fact, frozen=True):
     user_id: UUID
 
 
+class UserErased(Fact, frozen=True):
+    """A person wanted to be forgotten; what else is known of them should go too."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
 class PasswordChanged(Fact, frozen=True):
     """A person has another password; their other sessions have ended."""
 

@@ -6,9 +6,11 @@ from typing import Final
 
 from fortress.domain import Domain, Upkeep, migrations_beside
 from fortress.domains.identity.contract import People
-from fortress.domains.identity.events import PasswordChanged, SessionStolen, UserDisabled, UserEnabled, UserSignedUp
+from fortress.domains.identity.events import PasswordChanged, SessionStolen, UserDisabled, UserEnabled, UserErased, UserSignedUp
 from fortress.domains.identity.models import ApiKey, Session, User
 from fortress.domains.identity.policy import (
+    ACCOUNT_ERASE,
+    ACCOUNT_EXPORT,
     ACCOUNT_KEYS,
     ACCOUNT_PASSWORD,
     ACCOUNT_READ,
@@ -25,6 +27,7 @@ from fortress.domains.identity.service import (
     AccountService,
     Directory,
     KeyService,
+    PersonService,
     RefreshService,
     Revocations,
     SessionService,
@@ -46,6 +49,7 @@ identity = Domain(
     services=[
         AccountService,
         AccountOperations,
+        PersonService,
         SessionService,
         SessionStarter,
         SignInService,
@@ -57,9 +61,19 @@ identity = Domain(
         SessionRepository,
         ApiKeyRepository,
     ],
-    permissions=[ACCOUNT_READ, ACCOUNT_PASSWORD, ACCOUNT_SESSIONS, ACCOUNT_KEYS, USERS_LIST, USERS_READ, USERS_WRITE],
+    permissions=[
+        ACCOUNT_READ,
+        ACCOUNT_PASSWORD,
+        ACCOUNT_SESSIONS,
+        ACCOUNT_KEYS,
+        ACCOUNT_EXPORT,
+        ACCOUNT_ERASE,
+        USERS_LIST,
+        USERS_READ,
+        USERS_WRITE,
+    ],
     roles=[MEMBER],
-    facts=[UserSignedUp, UserDisabled, UserEnabled, PasswordChanged, SessionStolen],
+    facts=[UserSignedUp, UserDisabled, UserEnabled, UserErased, PasswordChanged, SessionStolen],
     models=[User, Session, ApiKey],
     routes=ROUTES,
     migrations=migrations_beside(__name__),

@@ -7,6 +7,8 @@ ACCOUNT_READ = Permission("account:read", "See one's own account")
 ACCOUNT_PASSWORD = Permission("account:password", "Change one's own password", by=SESSION_ONLY)
 ACCOUNT_SESSIONS = Permission("account:sessions", "See and end one's own sessions", by=SESSION_ONLY)
 ACCOUNT_KEYS = Permission("account:api-keys", "Make, see and revoke one's own API keys", by=SESSION_ONLY)
+ACCOUNT_EXPORT = Permission("account:export", "Get everything that is kept of oneself", by=SESSION_ONLY)
+ACCOUNT_ERASE = Permission("account:erase", "Erase one's own account", by=SESSION_ONLY)
 
 USERS_LIST = Permission("users:list", "List everyone")
 USERS_READ = Permission("users:read", "See an account", reach=True)
@@ -15,6 +17,15 @@ USERS_WRITE = Permission("users:write", "Disable and enable accounts", by=SESSIO
 MEMBER = Role(
     EVERYBODY,
     "Looks after their own account",
-    grants=[ACCOUNT_READ, ACCOUNT_PASSWORD, ACCOUNT_SESSIONS, ACCOUNT_KEYS, OWN_PERMISSIONS, USERS_READ.own],
+    grants=[
+        ACCOUNT_READ,
+        ACCOUNT_PASSWORD,
+        ACCOUNT_SESSIONS,
+        ACCOUNT_KEYS,
+        ACCOUNT_EXPORT,
+        ACCOUNT_ERASE,
+        OWN_PERMISSIONS,
+        USERS_READ.own,
+    ],
     by_default=True,
 )

@@ -234,6 +234,6 @@ def draft(id: UUID, wish: SignUpWish, password_hash: str, clock: Clock) -> User:
     )
 
 
-def wrong_password() -> Invalid:
+def wrong_password(field: str = "/current_password") -> Invalid:
     """What to say of a current password that is not the current one."""
-    return Invalid([FieldError("/current_password", "This is not your password", "password.wrong")])
+    return Invalid([FieldError(field, "This is not your password", "password.wrong")])

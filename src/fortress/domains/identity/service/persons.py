@@ -1,0 +1,97 @@
+"""A person's rights over what is kept of them: to have it, and to have it forgotten (GDPR Art. 15, 17 and 20)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from fortress.clock import Clock
+from fortress.data import Database
+from fortress.domain import PersonalRegister
+from fortress.domains.identity.events import UserErased
+from fortress.domains.identity.repository import UserRepository
+from fortress.domains.identity.service.accounts import wrong_password
+from fortress.domains.identity.service.revocations import Revocations
+from fortress.security import SYSTEM, Principal
+from fortress.security.hashing import PasswordHasher
+
+
+class PersonalExport(msgspec.Struct, frozen=True):
+    """Everything that is kept of one person.
+
+    Attributes:
+        domains: by the domains' names, each with its rows by what they are.
+    """
+
+    person: UUID
+    exported_at: datetime
+    domains: Mapping[str, Mapping[str, Sequence[Any]]]
+
+    def __repr__(self) -> str:
+        return f"<PersonalExport of {self.person}>"
+
+
+class PersonService:
+    """Export and erasure, over every domain."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: UserRepository,
+        register: PersonalRegister,
+        hasher: PasswordHasher,
+        revocations: Revocations,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._register = register
+        self._hasher = hasher
+        self._revocations = revocations
+        self._clock = clock
+
+    async def export(self, person: UUID, by: Principal) -> PersonalExport:
+        """Everything that every domain keeps of this person.
+
+        Raises:
+            NotFound: nobody of this id.
+        """
+        await self._users.by_id(self._database.reader(SYSTEM), id=person)
+        found = {name: await records.export(person) for name, records in self._register}
+        async with self._database.unit(by) as unit:
+            unit.audit("users.exported", target=person)
+        return PersonalExport(person, self._clock.now(), found)
+
+    async def erase_oneself(self, password: str | None, caller: Principal) -> None:
+        """Forget the caller, who says their password once more if they have one.
+
+        Raises:
+            Invalid: it is not their password.
+            LastAdministrator: nobody would be left who can administer.
+        """
+        user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
+        if user.password_hash is not None and not (await self._hasher.verify(user.password_hash, password or "")).ok:
+            raise wrong_password("/password")
+        await self.erase(caller.id, caller)
+
+    async def erase(self, person: UUID, by: Principal) -> None:
+        """Forget a person: their rows go, the key that encrypts what remains is destroyed, and the log says that it was done.
+
+        Other people's data stays whole: an order keeps its amounts and loses its note.
+
+        Raises:
+            NotFound: nobody of this id.
+            LastAdministrator: nobody would be left who can administer.
+        """
+        async with self._database.unit(by) as unit:
+            await self._users.by_id(unit, id=person)
+            for _, records in self._register:
+                await records.erase(unit, person)
+            await self._database.personal.erase(unit, person)
+            unit.record(UserErased(user_id=person))
+            unit.audit("users.erased", target=person)
+            self._revocations.user(unit, person)
