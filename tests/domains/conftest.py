@@ -36,11 +36,12 @@ from fortress.security.keys import KeyRing
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
 from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
+from fortress.security.wrapping import RingWrapping
 from fortress.settings import Settings
 from fortress.testing.databases import Databases
 
 T = TypeVar("T")
-TABLES = ("users", "sessions", "api_keys", "role_holders", "audit_seals", "audit_log", "events")
+TABLES = ("users", "sessions", "api_keys", "role_holders", "audit_seals", "audit_log", "events", "data_keys", "index_keys")
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 PASSWORD = "four stout walls and a moat"
 EVERYWHERE = Device("192.0.2.7", "a test")
@@ -59,13 +60,15 @@ class Letters(Mailer):
 class World:
     """Everything that the domains need, and the shortest ways to make what a test needs."""
 
-    def __init__(self, database: Database, settings: Settings, clock: FixedClock, owner: asyncpg.Connection[asyncpg.Record]) -> None:
+    def __init__(
+        self, database: Database, settings: Settings, clock: FixedClock, ring: KeyRing, owner: asyncpg.Connection[asyncpg.Record]
+    ) -> None:
         self.database, self.settings, self.clock, self.owner = database, settings, clock, owner
         self.ids = TimeOrderedIds(clock)
         self.letters = Letters()
         self.background = Background()
         self.callers = CallerCache(1000)
-        self.ring = open_keyring(settings, clock)
+        self.ring = ring
         self.hasher = PasswordHasher(8, 1, threads=2, queue=500)
         assembly = Assembly(standard, current=1)
         self.permissions = assembly.permissions
@@ -151,10 +154,18 @@ async def owner(domains_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Re
 
 
 @pytest.fixture
-async def database(domains_url: str, owner: asyncpg.Connection[asyncpg.Record], clock: FixedClock) -> AsyncIterator[Database]:
+async def database(
+    domains_url: str, owner: asyncpg.Connection[asyncpg.Record], clock: FixedClock, ring: KeyRing
+) -> AsyncIterator[Database]:
     settings = Settings.model_validate({"database_wait": 10.0})
-    async with Database(domains_url, settings, secret=bytes(32), clock=clock, ids=TimeOrderedIds(clock), role=APP_ROLE) as made:
+    shared: dict[str, Any] = {"clock": clock, "ids": TimeOrderedIds(clock), "wrapping": RingWrapping(ring)}
+    async with Database(domains_url, settings, secret=bytes(32), role=APP_ROLE, **shared) as made:
         yield made
+
+
+@pytest.fixture
+def ring(tmp_path: Path, clock: FixedClock) -> KeyRing:
+    return open_keyring(Settings(state_dir=tmp_path), clock)
 
 
 @pytest.fixture
@@ -163,8 +174,10 @@ def clock() -> FixedClock:
 
 
 @pytest.fixture
-async def world(database: Database, clock: FixedClock, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path) -> AsyncIterator[World]:
-    made = World(database, Settings(state_dir=tmp_path), clock, owner)
+async def world(
+    database: Database, clock: FixedClock, ring: KeyRing, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path
+) -> AsyncIterator[World]:
+    made = World(database, Settings(state_dir=tmp_path), clock, ring, owner)
     yield made
     await made.background.finish(1)
     made.hasher.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
@@ -16,6 +17,7 @@ from tests.faults.harness.live import LiveClient, addresses
 from tests.faults.harness.serving import Server, Stable
 
 from fortress import Fortress
+from fortress.security.keyfile import DEVELOPMENT_FILE
 from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Client
@@ -38,14 +40,19 @@ def fault_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
 
 
 @pytest.fixture(scope="session")
-def fault_template(app: Fortress, fault_databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def fault_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the key ring is by which the template's personal data can be read."""
+    return tmp_path_factory.mktemp("fault-template")
+
+
+@pytest.fixture(scope="session")
+def fault_template(app: Fortress, fault_databases: Databases, fault_state: Path) -> Iterator[str]:
     """A database with the shop's schema, an administrator and demo data."""
-    state = tmp_path_factory.mktemp("fault-template")
 
     async def migrate(url: str) -> None:
         secret = SecretStr(url)
         settings = Settings(
-            state_dir=state,
+            state_dir=fault_state,
             database_url=secret,
             database_owner_url=secret,
             admin_email=ADMIN,
@@ -61,7 +68,7 @@ def fault_template(app: Fortress, fault_databases: Databases, tmp_path_factory: 
 
 
 @pytest.fixture(scope="module")
-def serve(fault_databases: Databases, fault_template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serve(fault_databases: Databases, fault_template: str, fault_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
     """Starts a server on a database of its own: `serve(workers=2, header_timeout=1)`; all end with the module.
 
     `through` turns the database's URL into another one (a tap's); `app`, `directory` serve another project.
@@ -72,7 +79,9 @@ def serve(fault_databases: Databases, fault_template: str, tmp_path_factory: pyt
 
         def start(*, through: Callable[[str], str] = str, **options: Any) -> Server:
             url = stack.enter_context(_clone(fault_databases, fault_template))
-            server = stable.add(Server(through(url), tmp_path_factory.mktemp("state"), **options))
+            state = tmp_path_factory.mktemp("state")
+            shutil.copy(fault_state / DEVELOPMENT_FILE, state)
+            server = stable.add(Server(through(url), state, **options))
             server.start()
             return server
 

@@ -122,6 +122,8 @@ class Runtime:
         self.database = await self._stack.enter_async_context(await self._database())
         for pool in (self.database.readers, self.database.writers):
             self.metrics.watch_pool(pool)
+        personal = self.database.personal
+        self.metrics.tally("unreadable_total", "Times that something personal could not be read.", lambda: personal.unreadable)
         self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
         self.container.add(PersonalRegister, PersonalRegister(self._personal_records))
 
@@ -191,6 +193,7 @@ class Runtime:
             ids=self._ids,
             role=role,
             observer=self.metrics,
+            wrapping=self.wrapping,
         )
 
     async def _connect(self) -> asyncpg.Connection[Any]:
@@ -287,6 +290,7 @@ class Runtime:
         bus = Bus(self._connect, self._clock)
         bus.on("revoked", lambda rest: forget(self.callers, *rest.partition(":")[::2]))
         bus.on_lost(self.callers.clear)
+        self.database.personal.follow(bus)
         await bus.start()
         self._stack.push_async_callback(bus.stop)
         return bus

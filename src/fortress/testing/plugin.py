@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -14,6 +15,8 @@ from fortress.clock import Clock, Ids
 from fortress.data import Database
 from fortress.data.roles import APP_ROLE
 from fortress.mail import Mailer
+from fortress.security.keyfile import DEVELOPMENT_FILE
+from fortress.security.wrapping import Wrapping
 from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Client
@@ -52,12 +55,17 @@ def databases(postgres_server: str) -> Databases:
 
 
 @pytest.fixture(scope="session")
-def app_template(app: Fortress, databases: Databases, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def app_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the key ring is by which the template's personal data can be read."""
+    return tmp_path_factory.mktemp("template")
+
+
+@pytest.fixture(scope="session")
+def app_template(app: Fortress, databases: Databases, app_state: Path) -> Iterator[str]:
     """A database with the app's schema, an administrator and its demo data."""
-    state = tmp_path_factory.mktemp("template")
 
     async def migrate(url: str) -> None:
-        await app.prepare(_settings(url, state), lambda _line: None)
+        await app.prepare(_settings(url, app_state), lambda _line: None)
 
     name = asyncio.run(databases.template(migrate))
     yield name
@@ -72,9 +80,9 @@ async def database_url(databases: Databases, app_template: str) -> AsyncIterator
 
 
 @pytest.fixture
-def settings(database_url: str, tmp_path: Path) -> Settings:
+def settings(database_url: str, app_state: Path, tmp_path: Path) -> Settings:
     """What the app runs with in this test; override to change."""
-    return _settings(database_url, tmp_path)
+    return _settings(database_url, _with_keys(tmp_path, app_state))
 
 
 @pytest.fixture
@@ -106,17 +114,18 @@ def service_database_url(databases: Databases, app_template: str) -> Iterator[st
 
 
 @pytest.fixture
-async def services(app: Fortress, service_database_url: str, tmp_path: Path) -> AsyncIterator[Container]:
+async def services(app: Fortress, service_database_url: str, app_state: Path, tmp_path: Path) -> AsyncIterator[Container]:
     """The app's services, without HTTP, over a database that forgets the test: `services.get(OrderService)`.
 
     Mail goes to a RecordingMailer: `services.get(Mailer)`. What such a database can't do is said in fortress.testing.rollback.
     """
-    settings = _settings(service_database_url, tmp_path)
+    settings = _settings(service_database_url, _with_keys(tmp_path, app_state))
     async with app.opened(settings) as runtime:
         made = runtime.container
         made.add(Mailer, RecordingMailer())
         url, clock, ids = service_database_url, made.get(Clock), made.get(Ids)
-        async with RolledBackDatabase(url, settings, secret=bytes(32), clock=clock, ids=ids, role=APP_ROLE) as database:
+        shared: dict[str, Any] = {"clock": clock, "ids": ids, "wrapping": made.get(Wrapping)}
+        async with RolledBackDatabase(url, settings, secret=bytes(32), role=APP_ROLE, **shared) as database:
             made.add(Database, database)
             yield made
 
@@ -140,6 +149,12 @@ def redis_url() -> str:
     if not answers(*REDIS):
         pytest.skip("no Redis answers on 127.0.0.1:6379")
     return REDIS_URL
+
+
+def _with_keys(state: Path, of: Path) -> Path:
+    """The state folder, with a copy of the other one's key ring that a test may change."""
+    shutil.copy(of / DEVELOPMENT_FILE, state)
+    return state
 
 
 def _settings(url: str, state: Path, **more: Any) -> Settings:
