@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
-from pydantic import AwareDatetime, BeforeValidator, Field, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, TypeAdapter, WithJsonSchema
 
 from fortress.domains.access.contract import LastAdministrator, NotAHolder, NotHeld
 from fortress.domains.access.policy import ASSIGN, READ
@@ -33,11 +33,19 @@ _SAID: Final[dict[str, Any]] = {
 }
 
 
+_read_moment: Final = TypeAdapter(datetime).validate_strings
+
+
+def _moment(value: object) -> object:
+    """RFC 3339; read here, because what follows `_named` is no longer JSON to pydantic, and strictly only a datetime is one."""
+    return _read_moment(value) if isinstance(value, str) else value
+
+
 class AssignRole(Input):
     """A role by its name, and when it ends by itself; without that it does not."""
 
     name: Annotated[str, Field(min_length=1, max_length=60)]
-    expires_at: Annotated[AwareDatetime, Field(le=LAST)] | None = None
+    expires_at: Annotated[AwareDatetime | None, Field(le=LAST), BeforeValidator(_moment)] = None
 
 
 def _named(value: object) -> object:
