@@ -12,7 +12,7 @@ from fortress.clock import FixedClock
 from fortress.errors import CannotStart
 from fortress.security.encoding import framed
 from fortress.security.keyfile import FileKeys, open_keyring
-from fortress.security.keymaterial import RingContent, decode_ring, encode_ring
+from fortress.security.keymaterial import KeyState, RingContent, decode_ring, encode_ring, new_wrapping
 from fortress.security.keys import KeyRing, new_ring
 from fortress.security.wrapping import RingWrapping, Unreadable, WrappedKey
 from fortress.security.wrappings import Wrappings, open_wrapping
@@ -106,7 +106,28 @@ def test_a_key_that_another_process_put_in_use_is_not_destroyed(ring: KeyRing, k
     fresh = KeyRing(keys, clock).rotate_wrapping()
     with pytest.raises(CannotStart, match="key that wraps can't be destroyed"):
         ring.destroy_wrapping([fresh])
-    assert [record.id for record in keys.load().wrapping if record.retired is None] == [fresh]
+    assert [record.id for record in keys.load().wrapping if record.state is KeyState.ACTIVE] == [fresh]
+
+
+async def test_a_ring_copied_before_a_prepared_key_wraps_opens_what_it_wrapped(
+    ring: KeyRing, keys: FileKeys, clock: FixedClock, tmp_path: Path
+) -> None:
+    prepared = ring.prepare_wrapping()
+    assert ring.prepare_wrapping() == prepared
+    assert ring.wrapping_keys()[0].id != prepared
+    (tmp_path / "copied.json").write_bytes((tmp_path / "keyring.json").read_bytes())
+    (tmp_path / "copied.json").chmod(0o600)
+    other_host = RingWrapping(KeyRing(FileKeys(tmp_path / "copied.json"), clock))
+    assert ring.rotate_wrapping() == prepared
+    wrapped = await RingWrapping(ring).wrap(b"secret", CONTEXT)
+    assert wrapped.key_id == f"ring:{prepared}"
+    assert await other_host.unwrap(wrapped, CONTEXT) == b"secret"
+    assert await RingWrapping(ring).unwrap(await other_host.wrap(b"secret", CONTEXT), CONTEXT) == b"secret"
+
+
+def test_a_prepared_key_is_not_destroyed(ring: KeyRing) -> None:
+    with pytest.raises(CannotStart, match="can't be destroyed"):
+        ring.destroy_wrapping([ring.prepare_wrapping()])
 
 
 def test_wrapping_keys_outlive_every_overlap(ring: KeyRing, clock: FixedClock) -> None:
@@ -136,7 +157,7 @@ def test_a_rotation_of_an_older_ring_leaves_one_key_that_wraps(clock: FixedClock
     older_file(tmp_path / "ring.json", clock)
     ring = KeyRing(FileKeys(tmp_path / "ring.json"), clock)
     ring.rotate()
-    assert [record.retired for record in ring.wrapping_keys()] == [None]
+    assert [record.state.value for record in ring.wrapping_keys()] == ["active"]
 
 
 def test_development_upgrades_its_ring_by_itself_and_a_named_one_waits_for_the_command(clock: FixedClock, tmp_path: Path) -> None:
@@ -152,6 +173,7 @@ def test_a_ring_with_a_wrong_wrapping_key_is_refused_by_name(clock: FixedClock) 
     changed = msgspec.structs.replace
     cases = {
         "exactly one key must wrap": content.with_wrapping(()),
+        "at most one be next": content.with_wrapping((key, new_wrapping(clock.now()), new_wrapping(clock.now()))),
         "one key must wrap": content.with_wrapping((key, changed(key, id="0" * 16))),
         "appears twice": content.with_wrapping((key, key.retire(clock.now()))),
         "32 byte secret": content.with_wrapping((changed(key, secret=content.signing[0].seed.__class__(b"short")),)),

@@ -57,7 +57,7 @@ class KeyMaterial:
 
 
 class KeyState(StrEnum):
-    """NEXT is published and does not sign yet; ACTIVE signs; RETIRED only verifies, until its time is over."""
+    """NEXT is known and not used yet; ACTIVE signs or wraps; RETIRED only verifies, until its time is over, or unwraps."""
 
     NEXT = "next"
     ACTIVE = "active"
@@ -94,15 +94,25 @@ class Master(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class WrappingRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A key that wraps other keys, as it is kept. The one without `retired` wraps.
+    """A key that wraps other keys, as it is kept: next while it has not `begun`, retired once it is, and the one in between wraps.
 
     A retired one still unwraps, and has no end of its own: it stays until nothing is wrapped by it and it is destroyed.
     """
 
     id: str
     created: datetime
+    begun: datetime | None
     retired: datetime | None
     secret: KeyMaterial
+
+    @property
+    def state(self) -> KeyState:
+        if self.retired is not None:
+            return KeyState.RETIRED
+        return KeyState.ACTIVE if self.begun is not None else KeyState.NEXT
+
+    def begin(self, at: datetime) -> WrappingRecord:
+        return msgspec.structs.replace(self, begun=at)
 
     def retire(self, at: datetime) -> WrappingRecord:
         return msgspec.structs.replace(self, retired=at)
@@ -129,7 +139,7 @@ class RingContent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The ring in this release's format; itself when it is."""
         if self.format != _WITHOUT_WRAPPING:
             return self
-        return msgspec.structs.replace(self, wrapping=self.wrapping or (new_wrapping(now),), format=_FORMAT)
+        return msgspec.structs.replace(self, wrapping=self.wrapping or (new_wrapping(now).begin(now),), format=_FORMAT)
 
     def check(self) -> None:
         """Refuse a ring that can't be used safely.
@@ -193,9 +203,9 @@ def new_master(id: int, now: datetime) -> Master:
 
 
 def new_wrapping(now: datetime) -> WrappingRecord:
-    """A new AES-256 key; its id is random, so that none is ever used twice."""
+    """A new AES-256 key that does not wrap yet; its id is random, so that none is ever used twice."""
     id = secrets.token_hex(_WRAPPING_ID_BYTES)
-    return WrappingRecord(id=id, created=now, retired=None, secret=KeyMaterial(secrets.token_bytes(WRAPPING_BYTES)))
+    return WrappingRecord(id=id, created=now, begun=None, retired=None, secret=KeyMaterial(secrets.token_bytes(WRAPPING_BYTES)))
 
 
 def encode_ring(content: RingContent) -> bytes:
@@ -249,8 +259,9 @@ def _first_fault(content: RingContent) -> str | None:
         return "exactly one key must be active, and at most one next"
     if sum(master.until is None for master in content.masters) != 1:
         return "exactly one master secret must be in use"
-    if sum(record.retired is None for record in content.wrapping) != (content.format == _FORMAT):
-        return "exactly one key must wrap"
+    wrapping = [record.state for record in content.wrapping]
+    if wrapping.count(KeyState.ACTIVE) != (content.format == _FORMAT) or wrapping.count(KeyState.NEXT) > 1:
+        return "exactly one key must wrap, and at most one be next"
     parts: tuple[Part, ...] = (*content.signing, *content.masters, *content.wrapping)
     return _repeated(content) or next(filter(None, map(_fault, parts)), None)
 

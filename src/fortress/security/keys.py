@@ -1,7 +1,8 @@
 """The key ring: Ed25519 keys that sign, master secrets that other keys are derived from, keys that wrap others (ASVS V11.2, V13.3.4).
 
 A signing key is first NEXT (published, so that everyone knows it before it signs), then ACTIVE, then RETIRED (verifies
-until its overlap ends). A wrapping key wraps, or is retired and only unwraps until somebody destroys it. A process
+until its overlap ends). A wrapping key may be next, wraps, then is retired and only unwraps until somebody
+destroys it. A process
 notices a rotation by the provider's stamp: every few seconds, and at once when it meets a key id that it doesn't know;
 an unchanged stamp costs one look and never a load, so a flood of made-up ids does not either.
 """
@@ -32,6 +33,7 @@ from fortress.security.keymaterial import (
 
 LOOK_SECONDS: Final = 5.0
 _DERIVED_BYTES: Final = 32
+_ORDER: Final = (KeyState.ACTIVE, KeyState.NEXT, KeyState.RETIRED)
 _DEFAULT_OVERLAP: Final = timedelta(hours=1)
 _DEFAULT_SECRET_OVERLAP: Final = timedelta(days=100)
 
@@ -179,7 +181,7 @@ class KeyRing:
     def wrapping_keys(self) -> list[WrappingRecord]:
         """Every key that wraps others, the one in use first; empty for a ring of an older release."""
         self._look_when_due()
-        return sorted(self._wrapping.values(), key=lambda record: (record.retired is not None, record.created))
+        return sorted(self._wrapping.values(), key=lambda record: (_ORDER.index(record.state), record.created))
 
     def wrapping_key(self, id: str) -> WrappingRecord | None:
         """The wrapping key with this id, unless it is unknown or was destroyed."""
@@ -208,16 +210,25 @@ class KeyRing:
         self._change(lambda content: content.with_masters(_remastered(content.masters, at, self._secret_overlap)))
         return self._master.id
 
-    def rotate_wrapping(self) -> str:
-        """Make a new key that wraps and retire the one in use; the new one's id.
+    def prepare_wrapping(self) -> str:
+        """Have a next wrapping key, for rings that are copied from host to host before it wraps; its id.
 
         Raises:
             CannotStart: the ring can't be written.
         """
         now = self._clock.now()
-        fresh = new_wrapping(now)
-        self._change(lambda content: content.with_wrapping((fresh, *_all_retired(content.wrapping, now))))
-        return fresh.id
+        self._change(lambda content: content.with_wrapping(_prepared(content.wrapping, now)))
+        return next(record.id for record in self._wrapping.values() if record.state is KeyState.NEXT)
+
+    def rotate_wrapping(self) -> str:
+        """Let the next key wrap, or a new one when none was prepared, and retire the one in use; the id of the one that wraps.
+
+        Raises:
+            CannotStart: the ring can't be written.
+        """
+        now = self._clock.now()
+        self._change(lambda content: content.with_wrapping(_rewrapped(content.wrapping, now)))
+        return self.wrapping_keys()[0].id
 
     def destroy_wrapping(self, ids: Collection[str]) -> list[str]:
         """Destroy retired wrapping keys for ever: what only they wrap can't be read again. The ids that went.
@@ -277,7 +288,7 @@ class KeyRing:
 def new_ring(now: datetime) -> RingContent:
     """A fresh ring: one key that signs, the next one, one master secret, one key that wraps."""
     active, following = new_signing(KeyState.ACTIVE, now), new_signing(KeyState.NEXT, now)
-    return RingContent(signing=(active, following), masters=(new_master(1, now),), wrapping=(new_wrapping(now),))
+    return RingContent(signing=(active, following), masters=(new_master(1, now),), wrapping=(new_wrapping(now).begin(now),))
 
 
 def _ended(until: datetime | None, now: datetime) -> bool:
@@ -299,11 +310,21 @@ def _remastered(masters: tuple[Master, ...], now: datetime, overlap: timedelta) 
     return (new_master(max(master.id for master in masters) + 1, now), *kept)
 
 
-def _all_retired(records: tuple[WrappingRecord, ...], now: datetime) -> list[WrappingRecord]:
-    return [record.retire(now) if record.retired is None else record for record in records]
+def _prepared(records: tuple[WrappingRecord, ...], now: datetime) -> tuple[WrappingRecord, ...]:
+    known = any(record.state is KeyState.NEXT for record in records)
+    return records if known else (*records, new_wrapping(now))
+
+
+def _rewrapped(records: tuple[WrappingRecord, ...], now: datetime) -> tuple[WrappingRecord, ...]:
+    changed = {
+        KeyState.NEXT: lambda record: record.begin(now),
+        KeyState.ACTIVE: lambda record: record.retire(now),
+        KeyState.RETIRED: lambda record: record,
+    }
+    return tuple(changed[record.state](record) for record in _prepared(records, now))
 
 
 def _without(records: tuple[WrappingRecord, ...], ids: Collection[str]) -> tuple[WrappingRecord, ...]:
-    if any(record.retired is None and record.id in ids for record in records):
+    if any(record.state is not KeyState.RETIRED and record.id in ids for record in records):
         raise CannotStart("the key that wraps can't be destroyed", hint="fortress keys rotate wrapping")
     return tuple(record for record in records if record.id not in ids)
