@@ -44,6 +44,16 @@ def test_a_role_that_grants_what_nobody_declares_is_refused() -> None:
         Assembly([Domain("a", roles=[role])], current=1)
 
 
+def test_a_role_that_holds_what_no_route_needs_stops_the_start() -> None:
+    role = Role("reader", "Reads", grants=[READ])
+    with pytest.raises(BrokenRules) as caught:
+        Assembly([Domain("a", permissions=[READ], roles=[role])], current=1)
+    (breach,) = caught.value.breaches
+    assert (breach.rule, breach.where) == ("AUTH004", "domain a")
+    route = get("/things", allow=READ, limit=per_minute(1))(read)
+    assert Assembly([Domain("a", permissions=[READ], roles=[role], routes=[route])], current=1).permissions.roles == {"reader": role}
+
+
 def test_a_door_without_a_service_behind_it_is_refused() -> None:
     with pytest.raises(CannotStart, match="door promises: count"):
         _ = Assembly([Domain("things", door=Things)], current=1).doors

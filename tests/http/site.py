@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, Final
+from uuid import uuid4
 
 import msgspec
 
@@ -92,7 +93,9 @@ class Site:
         await self.callers.sign_in("administrator", ADMIN, ADMIN_PASSWORD)
         sessions = await self.api.get("/users/me/sessions", as_=self.admin)
         other = next(one["id"] for one in sessions.json()["items"] if not one["current"])
-        self.ids = {"order_id": order.json()["id"], "key_id": key.json()["id"], "session_id": other, "user_id": person.id}
+        role = await self.api.post("/roles", ROLE | {"name": "spare"}, as_=self.admin)
+        named = {"role": role.json()["name"], "permission": "users:read"}
+        self.ids = named | {"order_id": order.json()["id"], "key_id": key.json()["id"], "session_id": other, "user_id": person.id}
 
     def addresses(self) -> list[tuple[Route, str]]:
         """Every route at every address it has, parameters filled with what is there."""
@@ -115,6 +118,8 @@ class Site:
         """A body that this route takes; None: it takes none."""
         if route.name == "refresh":
             return {"refresh_token": (await self.callers.tokens(ADMIN, ADMIN_PASSWORD))["refresh_token"]}
+        if route.name == "make_role":
+            return ROLE | {"name": f"role-{uuid4()}"}
         return BODIES.get(route.name)
 
     async def call(self, route: Route, address: str, **options: Any) -> Reply:
@@ -123,13 +128,15 @@ class Site:
         return await self.client.call(route.verb, address, **given)
 
 
+ROLE: Final[dict[str, Any]] = {"title": "Reads the log", "grants": ["audit:read"], "second_factor": False}
 BODIES: Final[dict[str, Any]] = {
     "sign_up": {"email": "new@example.com", "password": PASSWORD, "age": 30, "name": "New"},
     "sign_in": {"email": ADMIN, "password": ADMIN_PASSWORD},
     "change_password": {"current_password": ADMIN_PASSWORD, "new_password": "another one of a test"},
     "change_user": {"status": "active"},
     "make_api_key": {"name": "two", "scopes": ["orders:read"], "expires_in_days": 3},
-    "replace_roles": {"roles": ["member", "clerk"]},
+    "replace_roles": {"roles": ["member", {"name": "clerk", "expires_at": "2100-01-01T00:00:00Z"}]},
+    "change_role": ROLE,
     "place_order": BASKET,
     "break_down_later": {"text": "x"},
 }

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from fortress.http import PUBLIC, get, per_minute, post
-from fortress.http.checks import route_breaches
+from fortress.http.checks import role_breaches, route_breaches
 from fortress.http.routes import Route
+from fortress.security import EVERYTHING, Permission, Role
 
 LIMIT = per_minute(10)
 
@@ -63,3 +64,27 @@ def test_a_breach_names_file_and_line() -> None:
     first = next(route_breaches([route]))
     assert "GET /api/v*/a" in first.what
     assert first.where.endswith(f"test_checks.py:{handler.__code__.co_firstlineno}")
+
+
+READ = Permission("things:read", "See things", reach=True)
+LOCK = Permission("things:lock", "Lock things")
+
+
+def broken_by(*roles: Role) -> list[tuple[str, str]]:
+    routes = [get("/things", allow=READ, limit=LIMIT)(handler), handler]
+    return [(breach.rule, breach.what) for breach in role_breaches([("things", role) for role in roles], routes, "owner")]
+
+
+def test_a_role_that_holds_what_a_route_needs_passes() -> None:
+    assert broken_by(Role("reader", "Reads", [READ.own, READ]), Role("nobody", "Does nothing", [])) == []
+
+
+def test_a_role_that_holds_what_no_route_needs_is_refused_and_both_are_named() -> None:
+    assert broken_by(Role("keeper", "Keeps", [READ.any, LOCK, LOCK.any])) == [
+        ("AUTH004", "role keeper holds things:lock, which no route needs"),
+    ]
+
+
+def test_only_the_owner_holds_everything() -> None:
+    assert broken_by(Role("owner", "Owns", EVERYTHING)) == []
+    assert broken_by(Role("boss", "Bosses", EVERYTHING)) == [("AUTH004", "role boss may do everything")]

@@ -11,9 +11,10 @@ from fortress.data.migration import Branch
 from fortress.data.migration.names import runtime_branch
 from fortress.data.migration.schema import Schema
 from fortress.domain import Domain
+from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import BrokenRule, BrokenRules, CannotStart
 from fortress.http import docs, health, wellknown
-from fortress.http.checks import route_breaches
+from fortress.http.checks import role_breaches, route_breaches
 from fortress.http.docs import document_route
 from fortress.http.routes import Route
 from fortress.limits.policy import Limit
@@ -45,7 +46,8 @@ class Assembly:
             (role for domain in domains for role in domain.roles),
         )
         declared = [item for domain in domains for item in domain.declared_routes()]
-        breaches: list[BrokenRule] = list(route_breaches(declared))
+        roles = [(domain.name, role) for domain in domains for role in domain.roles]
+        breaches: list[BrokenRule] = [*route_breaches(declared), *role_breaches(roles, declared, ADMINISTRATOR)]
         if breaches:
             raise BrokenRules(breaches)
         routes: list[Route] = [*self._own_routes(), *declared]

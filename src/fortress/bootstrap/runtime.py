@@ -51,6 +51,7 @@ from fortress.security.passwords import PasswordPolicy, packaged_common_password
 from fortress.security.permissions import PermissionTable
 from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
+from fortress.security.uses import UseKeeper, Uses
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
 from fortress.security.wrapping import Wrapping
 from fortress.security.wrappings import open_wrapping
@@ -271,6 +272,7 @@ class Runtime:
             limiter=limiter,
             shape=self._replaced.errors or Problems(),
             report=Reporter(self._logs.access_line, self.metrics.refused),
+            uses=self._uses(),
             clock=self._clock,
             inflight=inflight,
             draining=self._drain.draining,
@@ -285,6 +287,11 @@ class Runtime:
             max_body=settings.max_body,
             body_timeout=settings.body_timeout,
         )
+
+    def _uses(self) -> Uses:
+        uses = Uses(self.assembly.permissions, self._clock)
+        self._begin(uses.keep_flushing(self.provider(UseKeeper)))
+        return uses
 
     async def _open_bus(self) -> Bus:
         bus = Bus(self._connect, self._clock)

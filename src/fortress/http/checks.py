@@ -1,4 +1,4 @@
-"""What must be true of the routes before anything is served (rules API001, API002 and API003)."""
+"""What must be true of the routes and roles before anything is served (rules API001, API002, API003 and AUTH004)."""
 
 from __future__ import annotations
 
@@ -8,13 +8,35 @@ from typing import Any
 from fortress.errors import BrokenRule
 from fortress.http.routes import Route
 from fortress.limits.policy import Limit
-from fortress.security.permissions import Permission, Public
+from fortress.security.permissions import Everything, Permission, Public, Role
 
 
 def route_breaches(declared: Iterable[Any]) -> Iterator[BrokenRule]:
     """The rules that these routes break; anything that is not a Route has no policy at all."""
     for item in declared:
         yield from _of_route(item) if isinstance(item, Route) else (_foreign(item),)
+
+
+def role_breaches(roles: Iterable[tuple[str, Role]], declared: Iterable[Any], owner: str) -> Iterator[BrokenRule]:
+    """The rules that these roles break: each holds what some route needs and no more, and only `owner` everything.
+
+    Args:
+        roles: each with the name of the domain that declares it.
+        declared: the routes of every domain.
+        owner: the name of the one role that may do everything.
+    """
+    needed = {allow.name for item in declared if isinstance(item, Route) and isinstance(allow := item.policy.get("allow"), Permission)}
+    for domain, role in roles:
+        if isinstance(role.grants, Everything):
+            if role.name != owner:
+                why = f"Only {owner} may do everything. Name the grants."
+                yield BrokenRule("AUTH004", f"role {role.name} may do everything", f"domain {domain}", why)
+            continue
+        held = dict.fromkeys(grant.name if isinstance(grant, Permission) else grant.permission.name for grant in role.grants)
+        for name in held:
+            if name not in needed:
+                why = "What nobody needs, somebody will misuse. Take it out of the role, or offer the route that it is for."
+                yield BrokenRule("AUTH004", f"role {role.name} holds {name}, which no route needs", f"domain {domain}", why)
 
 
 def _of_route(route: Route) -> Iterator[BrokenRule]:

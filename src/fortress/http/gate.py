@@ -23,6 +23,7 @@ from fortress.limits.limiter import Limiter, Verdict, limit_key
 from fortress.security.permissions import Need, Reach
 from fortress.security.principal import Principal
 from fortress.security.proof import SecondFactorRequired
+from fortress.security.uses import Uses
 
 CLOSE: Final[Header] = (b"connection", b"close")
 MAX_METHOD: Final = 16
@@ -52,6 +53,7 @@ class Gate:
         limiter: how often they may.
         shape: how refusals look.
         report: log and metrics.
+        uses: notes which grants callers use.
         inflight: the requests under way and their deadline.
         draining: True while the server is being drained; answers then close their connections.
     """
@@ -63,6 +65,7 @@ class Gate:
         limiter: Limiter,
         shape: ErrorShape,
         report: Report,
+        uses: Uses,
         clock: Clock,
         inflight: InFlight,
         draining: Callable[[], bool],
@@ -71,6 +74,7 @@ class Gate:
         self._limiter = limiter
         self._shape = shape
         self._report = report
+        self._uses = uses
         self._clock = clock
         self._inflight = inflight
         self._draining = draining
@@ -117,7 +121,9 @@ class Gate:
                     return _denied(caller, need)
                 request.principal = caller.reaching(Reach.ANY if caller.grants & need.anyone else Reach.OWN)
             if endpoint.proof is not None:
-                return endpoint.proof.lacking(caller, self._clock.now().timestamp())
+                refused = endpoint.proof.lacking(caller, self._clock.now().timestamp())
+            if refused is None and need.mask:
+                self._uses.note(caller, need)
         return refused
 
     def _refuse(self, refusal: Refusal, request: Request) -> Answer:

@@ -74,23 +74,23 @@ async def list_unused(query: UnusedQuery, usage: UsageService, principal: Princi
     return await usage.unused(PageQuery(query.limit, query.cursor), query.days, principal)
 
 
-@get("/roles/{name:str}", allow=READ, limit=per_minute(600), errors=[UnknownRole])
-async def read_role(name: str, roles: RoleService) -> RoleView:
+@get("/roles/{role:str}", allow=READ, limit=per_minute(600), errors=[UnknownRole])
+async def read_role(role: str, roles: RoleService) -> RoleView:
     """Read a role."""
-    return await roles.read(name)
+    return await roles.read(role)
 
 
-@put("/roles/{name:str}", allow=WRITE, limit=per_minute(60), errors=[NotHeld, UnknownRole, RoleDeclared, StaleVersion])
-async def change_role(name: str, data: ChangeRole, roles: RoleService, principal: Principal) -> RoleView:
+@put("/roles/{role:str}", allow=WRITE, limit=per_minute(60), errors=[NotHeld, UnknownRole, RoleDeclared, StaleVersion])
+async def change_role(role: str, data: ChangeRole, roles: RoleService, principal: Principal) -> RoleView:
     """Replace what a role is that was made at run time; holds for whoever has it within a second."""
-    wish = RoleWish(name, data.title, tuple(data.grants), data.second_factor)
+    wish = RoleWish(role, data.title, tuple(data.grants), data.second_factor)
     return await roles.change(wish, principal, version=data.version)
 
 
-@delete("/roles/{name:str}", allow=WRITE, limit=per_minute(60), errors=[NotHeld, UnknownRole, RoleDeclared, RoleHeld])
-async def remove_role(name: str, roles: RoleService, principal: Principal) -> None:
+@delete("/roles/{role:str}", allow=WRITE, limit=per_minute(60), errors=[NotHeld, UnknownRole, RoleDeclared, RoleHeld])
+async def remove_role(role: str, roles: RoleService, principal: Principal) -> None:
     """Remove a role that was made at run time and that nobody holds."""
-    await roles.remove(name, principal)
+    await roles.remove(role, principal)
 
 
 @get("/permissions", allow=READ, limit=per_minute(300))
