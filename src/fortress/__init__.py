@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
     from fortress.clock import Clock, Ids
-    from fortress.domain import Domain, Upkeep, migrations_beside
+    from fortress.domain import Domain, PersonalRecords, Upkeep, migrations_beside
     from fortress.errors import CannotStart, Conflict, FieldError, Forbidden, Gone, Invalid, NotFound, Refusal, Unavailable
     from fortress.mail import Mail, Mailer
 
@@ -30,6 +30,7 @@ __all__ = [
     "Mail",
     "Mailer",
     "NotFound",
+    "PersonalRecords",
     "Refusal",
     "Unavailable",
     "Upkeep",
@@ -41,6 +42,7 @@ _HOMES: Final = {
     "Clock": "fortress.clock",
     "Ids": "fortress.clock",
     "Domain": "fortress.domain",
+    "PersonalRecords": "fortress.domain",
     "Upkeep": "fortress.domain",
     "migrations_beside": "fortress.domain",
     "Mail": "fortress.mail",

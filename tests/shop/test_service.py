@@ -8,6 +8,7 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
+from pydantic import ValidationError
 
 from fortress.bootstrap.container import Container
 from fortress.data import Database, PageQuery
@@ -15,7 +16,8 @@ from fortress.errors import NotFound
 from fortress.security import SYSTEM, Method, Principal, Reach
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
 from shop.orders.models import OrderLine, OrderStatus, Product
-from shop.orders.service import OrderService, draft, quantities, why_not
+from shop.orders.rest import Item, PlaceOrder
+from shop.orders.service import OrderRecords, OrderService, draft, quantities, why_not
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 BASKET: Mapping[str, int] = {"TEA-GREEN": 2, "CUP-STONE": 1}
@@ -133,3 +135,36 @@ def test_the_reason_is_an_unknown_product_before_a_short_one() -> None:
     short = why_not({"CUP": 2, "TEA": 1}, known, {"CUP"})
     assert isinstance(short, OutOfStock)
     assert short.data == {"sku": "TEA", "left": 0}
+
+
+async def test_a_note_is_kept_for_the_buyer_and_nobody_reads_it_in_the_table(
+    services: Container, orders: OrderService, rolled_back: Database, ann: Principal
+) -> None:
+    order = await orders.place(BASKET, ann, "Ring twice.\nThe dog is friendly.")
+    assert (await orders.read(order.id, ann)).note == order.note
+    (kept,) = await rolled_back.reader(SYSTEM).rows("SELECT note FROM orders WHERE id = $1", [order.id])
+    assert b"dog" not in kept["note"]
+    records = services.get(OrderRecords)
+    assert await records.export(ann.id) == {"orders": [order]}
+
+
+async def test_what_is_erased_leaves_the_amounts(services: Container, orders: OrderService, rolled_back: Database, ann: Principal) -> None:
+    order = await orders.place(BASKET, ann, "Ring twice")
+    async with rolled_back.unit(SYSTEM) as unit:
+        await services.get(OrderRecords).erase(unit, ann.id)
+    left = await orders.read(order.id, ann)
+    assert (left.note, left.total, left.version) == (None, order.total, 2)
+
+
+async def test_an_order_whose_buyers_key_is_gone_is_still_an_order(orders: OrderService, rolled_back: Database, ann: Principal) -> None:
+    order = await orders.place(BASKET, ann, "Ring twice")
+    async with rolled_back.unit(SYSTEM) as unit:
+        await rolled_back.personal.erase(unit, ann.id)
+    assert (await orders.read(order.id, ann)).note is None
+
+
+@pytest.mark.parametrize("note", ["", "x" * 501, "a\0b", "a\x1bb", "a\u202eb", "a\tb"])
+def test_a_note_is_text_of_some_lines(note: str) -> None:
+    with pytest.raises(ValidationError):
+        PlaceOrder(items=[Item(sku="TEA", quantity=1)], note=note)
+    assert PlaceOrder(items=[Item(sku="TEA", quantity=1)], note="one\r\ntwo ünï").note

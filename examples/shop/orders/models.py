@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from fortress.data import Check, CreatedAt, Entity, Index, Key, Numeric, Owner, Text, Unique, Version, desc
+from fortress.data import Check, CreatedAt, Entity, Index, Key, Numeric, Owner, Personal, Text, Unique, Version, desc
 
 
 class OrderStatus(StrEnum):
@@ -47,7 +47,11 @@ class OrderLine(msgspec.Struct, frozen=True):
 
 
 class Order(Entity, frozen=True):
-    """One purchase by one person."""
+    """One purchase by one person.
+
+    Attributes:
+        note: what the buyer wants us to know; encrypted, exported, erased.
+    """
 
     __tablename__ = "orders"
     __indexes__ = (
@@ -60,5 +64,6 @@ class Order(Entity, frozen=True):
     status: OrderStatus
     total: Annotated[Decimal, Numeric(12, 2)]
     lines: tuple[OrderLine, ...]
+    note: Personal[str | None]
     created_at: CreatedAt
     version: Version

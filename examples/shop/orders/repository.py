@@ -40,4 +40,8 @@ class OrderRepository(Repository[Order]):
 
     by_id = one(select(Order).where(Order.c.id == param("id")))
     recent = page(select(Order), newest_first=Order.c.created_at)
+    of_person = many(select(Order).where(Order.c.user_id == param("person")).order_by(Order.c.created_at), limit=10_000)
+    forget_notes = change(
+        update(Order).where(Order.c.user_id == param("person"), Order.c.note.is_not(None)).values(note=None, version=Order.c.version + 1)
+    )
     placed_by = many(select(Order).where(Order.c.user_id == param("person"), Order.c.status == OrderStatus.PLACED))

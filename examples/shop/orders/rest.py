@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Final
 from uuid import UUID
 
 import msgspec
@@ -20,6 +20,9 @@ from shop.orders.models import Order, Product
 from shop.orders.policy import CANCEL, PLACE, READ
 from shop.orders.service import OrderService
 
+# Lines of text: no other control characters, and nothing that changes the order in which it is read.
+_TEXT: Final = r"^[^\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+
 
 class Item(Input):
     """So many of one product."""
@@ -29,9 +32,10 @@ class Item(Input):
 
 
 class PlaceOrder(Input):
-    """A basket; the same product may stand in it more than once."""
+    """A basket; the same product may stand in it more than once. The note is for those who pack it."""
 
     items: Annotated[list[Item], Field(min_length=1, max_length=50)]
+    note: Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT)] | None = None
 
     def wanted(self) -> dict[str, int]:
         """How many of each SKU."""
@@ -85,7 +89,7 @@ async def list_priced_products(query: PageQuery, orders: OrderService, principal
 @post("/orders", allow=PLACE, limit=per_minute(60), errors=[OutOfStock])
 async def place_order(data: PlaceOrder, orders: OrderService, principal: Principal) -> Created[Order]:
     """Place an order."""
-    order = await orders.place(data.wanted(), principal)
+    order = await orders.place(data.wanted(), principal, data.note)
     return Created(order, at=f"/orders/{order.id}")
 
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress import Clock, FieldError, Ids
+from fortress import Clock, FieldError, Ids, PersonalRecords
 from fortress.data import Database, Page, PageQuery, Unit
 from fortress.security import SYSTEM, Principal
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
@@ -41,12 +41,13 @@ class OrderService:
         """The orders within the caller's reach, newest first."""
         return await self._orders.recent(self._database.reader(caller), query=query)
 
-    async def place(self, wanted: Mapping[str, int], buyer: Principal) -> Order:
+    async def place(self, wanted: Mapping[str, int], buyer: Principal, note: str | None = None) -> Order:
         """Reserve the stock and record the order, or change nothing.
 
         Args:
             wanted: how many of each SKU.
             buyer: whose order it becomes.
+            note: what they want us to know.
 
         Raises:
             OutOfStock: a product has fewer units left than wanted.
@@ -54,7 +55,7 @@ class OrderService:
         """
         async with self._database.unit(buyer) as unit:
             products = await self._reserve(unit, wanted)
-            order = draft(self._ids.new(), products, wanted, buyer, self._clock.now())
+            order = draft(self._ids.new(), products, wanted, buyer, self._clock.now(), note)
             await self._orders.add(unit, order)
             unit.record(OrderPlaced(order_id=order.id, buyer_id=buyer.id, total=order.total))
             unit.audit("orders.placed", target=order.id, detail={"total": str(order.total)})
@@ -90,7 +91,25 @@ class OrderService:
         return taken
 
 
-def draft(order_id: UUID, products: Iterable[Product], wanted: Mapping[str, int], buyer: Principal, now: datetime) -> Order:
+class OrderRecords(PersonalRecords):
+    """What the shop knows of a person: their orders, and what they wrote to us with them."""
+
+    def __init__(self, database: Database, orders: OrderRepository) -> None:
+        self._database = database
+        self._orders = orders
+
+    async def export(self, person: UUID) -> Mapping[str, Sequence[Order]]:
+        """Their orders with the notes, oldest first."""
+        return {"orders": await self._orders.of_person(self._database.reader(SYSTEM), person=person)}
+
+    async def erase(self, unit: Unit, person: UUID) -> None:
+        """Their notes. What was sold for how much stays: the books need it, and it names nobody."""
+        await self._orders.forget_notes(unit, person=person)
+
+
+def draft(
+    order_id: UUID, products: Iterable[Product], wanted: Mapping[str, int], buyer: Principal, now: datetime, note: str | None = None
+) -> Order:
     """The order that these products make. Pure: what it decides is tested without a database."""
     lines = tuple(
         OrderLine(sku=product.sku, name=product.name, quantity=wanted[product.sku], price=product.price)
@@ -98,7 +117,7 @@ def draft(order_id: UUID, products: Iterable[Product], wanted: Mapping[str, int]
     )
     total = sum((line.price * line.quantity for line in lines), Decimal("0.00"))
     return Order(
-        id=order_id, user_id=buyer.id, status=OrderStatus.PLACED, total=total, lines=lines, created_at=now, version=1
+        id=order_id, user_id=buyer.id, status=OrderStatus.PLACED, total=total, lines=lines, note=note, created_at=now, version=1
     )  # fmt: skip
 
 

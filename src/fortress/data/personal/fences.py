@@ -54,7 +54,7 @@ def check(statement: Any, selected: list[Any], into: Any) -> dict[str, BlindFiel
         if entity is not None and field is not None and into is not entity:
             raise CannotStart(f"{_called(entity, field)} is encrypted and can't be selected by itself", hint=_READ_WHOLE)
     found: dict[str, BlindField] = {}
-    for child in _parts(statement, selected):
+    for child in _parts(statement):
         _check_compared(child, found)
     return found
 
@@ -66,10 +66,18 @@ def _check_written(statement: Any) -> None:
         return
     if isinstance(statement, (sa.Insert, Insert)):
         raise CannotStart(f"{entity.__qualname__} has Personal fields", hint="add its rows by repository.add or add_all")
-    for column in getattr(statement, "_values", None) or ():
-        name = getattr(column, "name", column)
-        if name in personal.names | _bound(entity, personal):
-            raise CannotStart(f"{entity.__qualname__}.{name} can't be written by update: what is encrypted is bound to it", hint=_SAVE)
+    values = {getattr(column, "name", column): value for column, value in (getattr(statement, "_values", None) or {}).items()}
+    emptied = {name for name in personal.names & values.keys() if _is_null(values[name])}
+    for name in values.keys() & (personal.names | _bound(entity, personal)) - emptied:
+        raise CannotStart(f"{entity.__qualname__}.{name} can't be written by update: what is encrypted is bound to it", hint=_SAVE)
+    for blind in personal.blind:
+        source = shape_of(entity).fields[blind.source].name
+        if (source in emptied) != (blind.name in emptied):
+            raise CannotStart(f"{entity.__qualname__}.{source} and {blind.name} are emptied together", hint=f"values({source}=None, …)")
+
+
+def _is_null(value: Any) -> bool:
+    return isinstance(value, sa.Null) or (isinstance(value, sa.BindParameter) and not value.required and value.value is None)
 
 
 def _bound(entity: type[Entity], personal: PersonalFields) -> set[str]:
@@ -77,10 +85,12 @@ def _bound(entity: type[Entity], personal: PersonalFields) -> set[str]:
     return {fields[personal.key].name, fields[personal.owner].name}
 
 
-def _parts(statement: Any, selected: list[Any]) -> list[Any]:
-    """What the statement is made of besides the columns that it gives."""
+def _parts(statement: Any) -> list[Any]:
+    """What the statement is made of besides the columns that it gives and writes."""
     parts = list(statement.get_children())
-    for column in selected:
+    # SQLAlchemy has no public way to tell the columns that were listed from those that it sorts by.
+    given = (*getattr(statement, "_raw_columns", ()), *getattr(statement, "_returning", ()))
+    for column in (*(one for one in given if isinstance(one, sa.Column)), *(getattr(statement, "_values", None) or ())):
         place = next((index for index, part in enumerate(parts) if part is column), None)
         if place is not None:
             del parts[place]
@@ -102,7 +112,7 @@ def _is_lookup(comparison: sa.BinaryExpression[Any], found: dict[str, BlindField
     entity, field = _declared(comparison.left)
     if entity is None or field is None:
         return False
-    if comparison.operator in (operators.is_, operators.is_not):
+    if comparison.operator in (operators.is_, operators.is_not) and isinstance(comparison.right, sa.Null):
         return True
     if field.blind is None:
         return False
