@@ -26,6 +26,8 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.errors import CannotStart
 from fortress.http.addresses import TrustedProxies
+from fortress.http.cookies import SessionCookies
+from fortress.http.csrf import Csrf
 from fortress.http.docs import ApiDocuments
 from fortress.http.drain import DrainState
 from fortress.http.edge import Edge, HostNames
@@ -226,6 +228,8 @@ class Runtime:
             Background: self.background,
             Mailer: self._mailer(),
             Metrics: self.metrics,
+            SessionCookies: SessionCookies(settings),
+            Csrf: Csrf(self.ring, settings),
         }
 
     def _mailer(self) -> Mailer:

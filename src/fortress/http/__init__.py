@@ -1,6 +1,6 @@
 """The HTTP face: what a domain's rest.py needs, and nothing else."""
 
-from fortress.http.answers import Accepted, Answer, Created
+from fortress.http.answers import Accepted, Answer, Created, Headed
 from fortress.http.inputs import Input
 from fortress.http.request import Request
 from fortress.http.routes import Route, delete, get, minutes, patch, post, put
@@ -12,6 +12,7 @@ __all__ = [
     "Accepted",
     "Answer",
     "Created",
+    "Headed",
     "Input",
     "Limit",
     "Request",

@@ -45,6 +45,16 @@ class Accepted(msgspec.Struct, Generic[T], frozen=True):
     value: T
 
 
+class Headed(msgspec.Struct, Generic[T], frozen=True):
+    """200 with headers of its own beside the usual ones."""
+
+    value: T
+    headers: tuple[Header, ...]
+
+    def __repr__(self) -> str:
+        return f"Headed({self.value!r})"
+
+
 def render_json(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Answer:
     """`value` as JSON: snake_case, RFC 3339 times, decimals as strings."""
     return Answer(status, _encode(value), (JSON_TYPE, *headers))
@@ -61,6 +71,10 @@ def render_created(value: Created[Any], request: Request) -> Answer:
 
 def render_accepted(value: Accepted[Any], _request: Request) -> Answer:
     return Answer(202, _encode(value.value), (JSON_TYPE,))
+
+
+def render_headed(value: Headed[Any], _request: Request) -> Answer:
+    return Answer(200, _encode(value.value), (JSON_TYPE, *value.headers))
 
 
 def render_nothing(_value: None, _request: Request) -> Answer:

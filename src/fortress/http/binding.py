@@ -136,7 +136,7 @@ def renderer(returns: Any) -> Render:
 def value_type(returns: Any) -> Any:
     """The type of the body that a handler answers with; None: no body, or one that says so itself."""
     kind = get_origin(returns)
-    if kind in (answers.Created, answers.Accepted):
+    if kind in (answers.Created, answers.Accepted, answers.Headed):
         return get_args(returns)[0]
     return None if returns in (None, type(None), Answer) else returns
 
@@ -147,5 +147,6 @@ _RENDERERS: dict[Any, Render] = {
     Answer: answers.render_answer,
     answers.Created: answers.render_created,
     answers.Accepted: answers.render_accepted,
+    answers.Headed: answers.render_headed,
     Page: render_page,
 }

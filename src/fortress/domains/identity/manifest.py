@@ -22,6 +22,7 @@ from fortress.domains.identity.policy import (
 )
 from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository, UserRepository
 from fortress.domains.identity.rest import ROUTES
+from fortress.domains.identity.rest.carrying import Carrying
 from fortress.domains.identity.service import (
     AccountOperations,
     AccountService,
@@ -57,6 +58,7 @@ identity = Domain(
         KeyService,
         Directory,
         Revocations,
+        Carrying,
         UserRepository,
         SessionRepository,
         ApiKeyRepository,

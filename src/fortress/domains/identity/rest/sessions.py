@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Annotated, Final
 from uuid import UUID
 
+import msgspec
 from pydantic import Field
 
 from fortress.data import Page, PageQuery
 from fortress.domains.identity.contract import InvalidCredentials, InvalidRefreshToken, UnknownSession
 from fortress.domains.identity.policy import ACCOUNT_SESSIONS
+from fortress.domains.identity.rest.carrying import Carrier, Carrying, SignedIn
 from fortress.domains.identity.rest.inputs import Presented
 from fortress.domains.identity.service import RefreshService, SessionService, SignInService
-from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.starting import Device
 from fortress.domains.identity.service.views import SessionView, session_view, shown
 from fortress.http import PUBLIC, Input, Request, delete, get, per_minute, post, strict
+from fortress.http.csrf import CrossSite, CsrfTokenRequired
 from fortress.security import Principal
 
 _AGENT_LETTERS: Final = 200
@@ -27,24 +29,49 @@ class SignIn(Input):
 
     email: Annotated[str, Field(min_length=1, max_length=254)]
     password: Presented
+    session: Carrier = "tokens"
 
 
 class Refresh(Input):
-    """The refresh token of the pair that came last."""
+    """The refresh token of the pair that came last; left out where it is in a cookie."""
 
-    refresh_token: Annotated[str, Field(min_length=1, max_length=512)]
+    refresh_token: Annotated[str, Field(min_length=1, max_length=512)] | None = None
 
 
-@post("/auth/login", allow=PUBLIC, limit=strict(per_minute(30)), errors=[InvalidCredentials])
-async def sign_in(data: SignIn, signing_in: SignInService, request: Request) -> TokenPair:
+class CsrfView(msgspec.Struct, frozen=True):
+    """What a page sends as `X-CSRF-Token` with all that changes something."""
+
+    csrf_token: str
+
+    def __repr__(self) -> str:
+        return "CsrfView(hidden)"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return []
+
+
+@post("/auth/login", allow=PUBLIC, limit=strict(per_minute(30)), errors=[InvalidCredentials, CrossSite])
+async def sign_in(data: SignIn, signing_in: SignInService, carrying: Carrying, request: Request) -> SignedIn:
     """Sign in."""
-    return await signing_in.by_password(data.email, data.password.get_secret_value(), device_of(request))
+    handover = carrying.to(request, data.session)
+    return handover.of(await signing_in.by_password(data.email, data.password.get_secret_value(), device_of(request)))
 
 
-@post("/auth/refresh", allow=PUBLIC, limit=strict(per_minute(600)), errors=[InvalidRefreshToken])
-async def refresh(data: Refresh, refreshing: RefreshService) -> TokenPair:
-    """Get a new pair for a refresh token, which is used up by it."""
-    return await refreshing.refresh(data.refresh_token)
+@post("/auth/refresh", allow=PUBLIC, limit=strict(per_minute(600)), errors=[InvalidRefreshToken, CrossSite, CsrfTokenRequired])
+async def refresh(data: Refresh, refreshing: RefreshService, carrying: Carrying, request: Request) -> SignedIn:
+    """Get a new pair for a refresh token, which is used up by it.
+
+    Without a token in the body it is taken from its cookie, and the new pair is in cookies too.
+    """
+    if data.refresh_token is not None:
+        return carrying.to(request, "tokens").of(await refreshing.refresh(data.refresh_token))
+    return carrying.in_cookies(await refreshing.refresh(carrying.refresh_cookie(request)))
+
+
+@get("/auth/csrf", allow=PUBLIC, limit=per_minute(300), errors=[InvalidRefreshToken, CrossSite])
+async def read_csrf_token(carrying: Carrying, request: Request) -> CsrfView:
+    """Read the CSRF token of the session that is in your cookies."""
+    return CsrfView(carrying.csrf_token(request))
 
 
 @post("/auth/logout", allow=ACCOUNT_SESSIONS, limit=per_minute(60))

@@ -13,11 +13,10 @@ from fortress.security.tokens import AccessTokens
 BEARER: Final = "Bearer"
 
 
-class TokenPair(msgspec.Struct, frozen=True):
+class TokenPair(msgspec.Struct, frozen=True, tag_field="token_type", tag=BEARER):
     """An access token, the seconds that it lives, and the refresh token for the time after it (RFC 6749 §5.1)."""
 
     access_token: str
-    token_type: str
     expires_in: int
     refresh_token: str
 
@@ -31,7 +30,7 @@ class TokenPair(msgspec.Struct, frozen=True):
 def pair_of(tokens: AccessTokens, user: UUID, session: UUID, refresh_token: str) -> TokenPair:
     """A pair with a new access token."""
     access = tokens.issue(user, session)
-    return TokenPair(access.text, BEARER, access.expires_in, refresh_token)
+    return TokenPair(access.text, access.expires_in, refresh_token)
 
 
 def owner_of(session: UUID, user: UUID) -> Principal:
