@@ -6,15 +6,18 @@ A name that is not listed here is an error, so a typing mistake can't silently l
 from __future__ import annotations
 
 import difflib
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network, ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError, model_validator
 
 from fortress.errors import CannotStart
 
@@ -26,7 +29,54 @@ def _comma_separated(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
+def _from_json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        # What is not JSON may hold a secret all the same: nothing of it is repeated.
+        raise ValueError("this is not JSON") from None
+
+
+def is_private_way(url: str) -> bool:
+    """Whether what goes to this URL can't be read on the way: https, or http on this machine (ASVS V12.2.1)."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        there = bool(host) and parts.port != 0 and parts.username is None and not parts.fragment
+    except ValueError:
+        return False
+    return there and (parts.scheme == "https" or (parts.scheme == "http" and is_here(host)))
+
+
+def is_here(host: str) -> bool:
+    """Whether this is a name or address of the machine itself."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _private_way(value: str) -> str:
+    if value and not is_private_way(value):
+        raise ValueError("this is no https:// URL; http is for 127.0.0.1 and localhost")
+    return value
+
+
+def _own_path(value: str) -> str:
+    if not _OWN_PATH.fullmatch(value):
+        raise ValueError("a path begins with one slash and has no query")
+    return value
+
+
+# One slash and no second one, and no backslash, which browsers read as one: never another site's address.
+_OWN_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?)?", re.ASCII)
+_PROVIDER_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 Network = IPv4Network | IPv6Network
+PrivateUrl = Annotated[str, Field(max_length=500), AfterValidator(_private_way)]
+OwnPath = Annotated[str, Field(max_length=200), AfterValidator(_own_path)]
+OwnPaths = Annotated[tuple[OwnPath, ...], Field(min_length=1), BeforeValidator(_comma_separated)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_comma_separated)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
@@ -37,6 +87,50 @@ class Environment(StrEnum):
 
     DEVELOPMENT = "development"
     PRODUCTION = "production"
+
+
+class ProviderSettings(BaseModel):
+    """Somebody else's sign-in that people may use: `[providers.<name>]` in fortress.toml.
+
+    Attributes:
+        kind: what is known of it already; `oidc` is any issuer of OpenID Connect.
+        issuer: of `oidc`, exactly as its metadata spells it.
+        address: of `github`, a GitHub Enterprise Server; of `microsoft`, a national cloud.
+        tenant: of `microsoft`: a tenant's id, or whose people may come: common, organizations or consumers.
+        redirect_uri: the page of your own that posts code and state back; unset: our own callback.
+        client_auth: how the secret travels to the token endpoint; unset: as usual for the kind.
+        verified_claim: the claim that says whether the e-mail address is theirs; unset: as usual for the kind.
+        acr_values: asked of the provider; when `trust_factors`, an `acr` of these counts as two factors.
+        trust_factors: whether its word that somebody proved two factors counts here (ASVS V6.8.4).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    kind: Literal["google", "github", "microsoft", "oidc"]
+    client_id: str = Field(min_length=1, max_length=256)
+    client_secret: SecretStr | None = None
+    title: str = Field("", max_length=80)
+    issuer: PrivateUrl = ""
+    address: PrivateUrl = ""
+    tenant: str = Field("common", pattern=r"^(common|organizations|consumers|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$")
+    scopes: Names = ()
+    redirect_uri: PrivateUrl = ""
+    client_auth: Literal["", "basic", "post"] = ""
+    verified_claim: str = Field("", max_length=80)
+    acr_values: Names = ()
+    trust_factors: bool = False
+
+    @model_validator(mode="after")
+    def _an_issuer_for_those_without(self) -> Self:
+        if (self.kind == "oidc") != bool(self.issuer):
+            raise ValueError("kind oidc needs an issuer" if self.kind == "oidc" else "an issuer is for kind oidc alone")
+        if self.address and self.kind not in ("github", "microsoft"):
+            raise ValueError("an address is for kinds github and microsoft")
+        return self
+
+
+ProviderName = Annotated[str, Field(pattern=_PROVIDER_NAME)]
+Providers = Annotated[dict[ProviderName, ProviderSettings], BeforeValidator(_from_json)]
 
 
 class Settings(BaseModel):
@@ -95,6 +189,9 @@ class Settings(BaseModel):
     argon2_time: int = Field(2, ge=1, description="passes per password hash")
     hash_threads: int = Field(0, ge=0, le=64, description="threads that hash passwords per worker; 0: its share of the cores")
     hash_queue: int = Field(64, ge=1, le=10_000, description="hashes that may wait before 503")
+
+    providers: Providers = Field(default_factory=dict, description="sign-in with others, by name; in the environment as JSON")
+    return_paths: OwnPaths = Field(("/",), description="paths of this site that a sign-in with others may end at")
 
     admin_email: str | None = Field(None, description="the first administrator")
     admin_password: SecretStr | None = Field(None, description="the first administrator's password; unset: made and shown once")
@@ -194,6 +291,7 @@ def _refuse_unknown(given: Mapping[str, Any], source: str) -> None:
 def _said(error: ValidationError) -> str:
     parts = []
     for item in error.errors(include_input=False, include_url=False):
-        name = PREFIX + str(item["loc"][0]).upper() if item["loc"] else ""
-        parts.append(f"{name}: {item['msg']}" if name else item["msg"].removeprefix("Value error, "))
+        name = ".".join((PREFIX + str(item["loc"][0]).upper(), *map(str, item["loc"][1:]))) if item["loc"] else ""
+        said = item["msg"].removeprefix("Value error, ")
+        parts.append(f"{name}: {said}" if name else said)
     return "; ".join(parts)

@@ -80,4 +80,4 @@ def _shown(settings: Settings, name: str) -> str | None:
     value = getattr(settings, name)
     if isinstance(value, SecretStr):
         return "********"
-    return None if value is None else ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return None if value is None else ", ".join(map(str, value)) if isinstance(value, tuple | dict) else str(value)
