@@ -6,9 +6,9 @@ import json
 import stat
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from fortress.clock import SystemClock
@@ -19,7 +19,7 @@ from fortress.security.keyfile import FileKeys
 from fortress.security.keymaterial import decode_ring, encode_ring
 from fortress.security.keys import KeyRing, new_ring
 
-Run = Callable[..., Result]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def ring(file: Path) -> KeyRing:
     return KeyRing(FileKeys(file), SystemClock())
 
 
-def refusal(ended: Result) -> CannotStart:
+def refusal(ended: Any) -> CannotStart:
     assert ended.exit_code == 1
     assert isinstance(ended.exception, CannotStart)
     return ended.exception
@@ -69,7 +69,7 @@ def test_new_makes_it_where_it_is_told_to(run: Run, tmp_path: Path, monkeypatch:
     monkeypatch.delenv("FORTRESS_KEYRING")
     assert "say where" in refusal(run("new")).problem
     assert run("new", "deep/ring.json").exit_code == 0
-    assert ring(tmp_path / "deep" / "ring.json").signer()
+    assert ring(tmp_path / "deep" / "ring.json").signer().kid
 
 
 def test_rotate_alone_turns_the_signing_key_over(run: Run, file: Path) -> None:
