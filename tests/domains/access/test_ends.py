@@ -15,9 +15,12 @@ from fortress.domains.access.repository import CustomRoles
 from fortress.domains.access.service import AccessRecords, AccessService, RoleOperations, RoleService, UsageService, defining
 from fortress.domains.access.service.defining import RoleWish
 from fortress.domains.access.service.holdings import Assignment
+from fortress.domains.identity.service import Directory
 from fortress.errors import Invalid, Refusal
 from fortress.security import SYSTEM, Method
+from fortress.security.tokens import AccessTokens
 from fortress.security.uses import Use
+from fortress.security.verifiers import SessionVerifier
 
 AUDITOR = RoleWish("auditor", "Reads the log", ("audit:read",))
 HOUR = timedelta(hours=1)
@@ -252,3 +255,22 @@ async def test_steps_at_the_shell_leave_the_rest_as_it_is(world: World) -> None:
 async def test_every_query_of_made_roles_is_bounded(world: World) -> None:
     for query in CustomRoles.queries.values():
         assert " LIMIT " in query.sql
+
+
+async def test_a_remembered_caller_is_forgotten_at_the_moment_a_role_of_theirs_ends(world: World) -> None:
+    await made(world)
+    ann = await world.somebody()
+    await world.get(AccessService).replace_roles(ann, ["member", Assignment("auditor", NOON + timedelta(minutes=1))], SYSTEM)
+    token = (await world.signed_in()).access_token
+    verifier = SessionVerifier(
+        world.get(AccessTokens), world.get(Directory), world.permissions, world.callers, certain=lambda: True, clock=world.clock
+    )
+    auditing = world.permissions.need(world.permissions.permissions["audit:read"]).mask
+    assert (await verifier.verify(token)).grants & auditing
+    world.clock.advance(timedelta(seconds=59))
+    known = verifier.known(token)
+    assert known is not None
+    assert known.grants & auditing
+    world.clock.advance(timedelta(seconds=1))
+    assert verifier.known(token) is None
+    assert not (await verifier.verify(token)).grants & auditing
