@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import msgspec
 import typer
+from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -26,7 +27,8 @@ def show(columns: Sequence[str], rows: Sequence[Sequence[object]], *, nothing: s
         # As text, not as markup: what people have written must not colour the terminal.
         table.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
     wide = Measurement.get(console, console.options.update(max_width=_WIDEST), table).maximum
-    console.print(table, width=max(wide, 1), crop=False, no_wrap=True)
+    # A console of its own, as wide as the table: one that is as wide as the terminal would fold the cells.
+    Console(highlight=False, width=wide).print(table)
 
 
 def show_json(value: Any) -> None:
