@@ -33,7 +33,7 @@ from fortress.http.drain import DrainState
 from fortress.http.edge import Edge, HostNames
 from fortress.http.gate import Gate
 from fortress.http.health import MetricsDoor, Readiness
-from fortress.http.identify import Bearer, HeaderKey, Identify, Scheme
+from fortress.http.identify import Bearer, Cookie, HeaderKey, Identify, Scheme
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Problems
 from fortress.http.report import Reporter
@@ -49,6 +49,7 @@ from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
 from fortress.security.keyfile import open_keyring
 from fortress.security.keys import KeyRing
+from fortress.security.outsiders import Outsiders
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
 from fortress.security.permissions import PermissionTable
 from fortress.security.refresh import RefreshTokens
@@ -250,7 +251,7 @@ class Runtime:
         self.container.add(MetricsDoor, MetricsDoor(self.metrics, _text(self.settings.metrics_token) or None))
         table = self._table()
         documents.describe(table.endpoints)
-        self.edge = self._edge(table, Identify(self._schemes(bus)), limiter)
+        self.edge = self._edge(table, Identify(self._schemes(bus), self._outsiders()), limiter)
         watch = LoopWatch(self.metrics, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
@@ -314,7 +315,10 @@ class Runtime:
         keys = KeyVerifier(directory, permissions, callers, bus.certain, self._clock, self.background)
         if self._replaced.schemes is not None:
             return self._replaced.schemes(sessions, keys)
-        return (Bearer(sessions), HeaderKey(keys))
+        return (Bearer(sessions), HeaderKey(keys), Cookie(sessions, self.container.get(SessionCookies), self.container.get(Csrf)))
+
+    def _outsiders(self) -> Outsiders:
+        return Outsiders(self.provider(CallerDirectory), self.background, self._clock)
 
     def _limiter(self) -> Limiter:
         settings = self.settings

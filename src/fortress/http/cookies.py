@@ -16,7 +16,7 @@ from fortress.settings import Settings
 ACCESS: Final = "fortress-access"
 REFRESH: Final = "fortress-refresh"
 MOST_BYTES: Final = 4096
-_GUARDED: Final = "__Host-"
+GUARDED: Final = "__Host-"
 _ATTRIBUTES: Final = "Path=/; HttpOnly; SameSite=Strict"
 
 
@@ -36,7 +36,7 @@ class SessionCookies:
 
     def __init__(self, settings: Settings) -> None:
         self._secure = settings.production or settings.origin.startswith("https://")
-        prefix = _GUARDED if self._secure else ""
+        prefix = GUARDED if self._secure else ""
         self.access, self.refresh = prefix + ACCESS, prefix + REFRESH
 
     def keep(self, name: str, value: str, seconds: int) -> Header:

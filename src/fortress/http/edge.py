@@ -22,7 +22,18 @@ from fortress.http.request import Receive, Request, Scope, Send
 from fortress.http.table import RouteTable
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{8,64}").fullmatch
-_ONCE: Final = (b"host", b"content-length", b"transfer-encoding", b"content-type", b"authorization", b"x-api-key", b"x-request-id")
+_ONCE: Final = (
+    b"host",
+    b"content-length",
+    b"transfer-encoding",
+    b"content-type",
+    b"authorization",
+    b"x-api-key",
+    b"x-csrf-token",
+    b"origin",
+    b"sec-fetch-site",
+    b"x-request-id",
+)
 # Chunks here are what a smuggler hides behind (RFC 9110 §9.3.1); a length of 0 is harmless and usual.
 _BODILESS: Final = ("GET", "HEAD")
 _CLOSE: Final = {"connection": "close"}
@@ -84,7 +95,7 @@ class Edge:
         self._body_timeout = body_timeout
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        head: dict[bytes, bytes] = dict(scope["headers"])
+        head = _head(scope["headers"])
         context = RequestContext(self._request_id(head), self._proxies.client(scope))
         request = Request(scope, head, receive, context)
         request.body_timeout = self._body_timeout
@@ -142,6 +153,14 @@ class Edge:
 async def _send(answer: Answer, method: str, send: Send) -> None:
     await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers})
     await send({"type": "http.response.body", "body": b"" if method == "HEAD" else answer.body})
+
+
+def _head(headers: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """The headers by name; cookies, which HTTP/2 may send in pieces, in one (RFC 9113 §8.2.3)."""
+    head = dict(headers)
+    if len(head) != len(headers) and b"cookie" in head:
+        head[b"cookie"] = b"; ".join(value for name, value in headers if name == b"cookie")
+    return head
 
 
 def _repeated(headers: Sequence[tuple[bytes, bytes]]) -> bool:

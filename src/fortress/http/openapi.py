@@ -28,6 +28,7 @@ from fortress.errors import (
 )
 from fortress.http.answers import Accepted, Created
 from fortress.http.binding import Signature, read_signature, value_type
+from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
 from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
@@ -46,7 +47,17 @@ _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
 _NO_NUL: Final = r"^[^\u0000]*$"
 _SHAPED: Final = frozenset(("enum", "const", "pattern"))
 _SHAPED_FORMATS: Final = frozenset(("uuid", "date-time", "date", "email"))
-_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}]
+_SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}, {"cookie": []}]
+_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+    "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
+    "cookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": GUARDED + ACCESS,
+        "description": "What changes something needs the session's token in `X-CSRF-Token` too (GET /auth/csrf).",
+    },
+}
 
 
 class ProblemDocument(msgspec.Struct):
@@ -80,10 +91,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str,
         "paths": paths,
         "components": {
             "schemas": components,
-            "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-                "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
-            },
+            "securitySchemes": _SCHEMES,
         },
     }
 

@@ -93,3 +93,7 @@ class CallerDirectory(Protocol):
     async def key_seen(self, key: UUID) -> None:
         """Remember that a key was used; cheap to call again."""
         ...
+
+    async def key_refused(self, owner: UUID, key: UUID) -> None:
+        """Write down that a good key was used from an address that it is not for."""
+        ...

@@ -6,9 +6,17 @@ from collections.abc import Sequence
 from itertools import count
 from typing import Any, Final
 
-from fortress.testing.client import NOBODY, Caller, Client
+from fortress.testing.client import NOBODY, Caller, Client, Reply
 
 PASSWORD: Final = "of a person in a test"
+
+FROM_OUR_PAGE: Final = {"sec-fetch-site": "same-origin"}
+
+
+def cookies_of(reply: Reply) -> str:
+    """What a browser sends back of the cookies that an answer set."""
+    kept = [value.decode().partition(";")[0] for name, value in reply.raw_headers if name == b"set-cookie"]
+    return "; ".join(pair for pair in kept if not pair.endswith("="))
 
 
 class Callers:
@@ -48,6 +56,15 @@ class Callers:
         """Somebody who is there already, in a new session."""
         pair = await self.tokens(email, password)
         headers = {"authorization": f"Bearer {pair['access_token']}"}
+        me = (await self._client.get("/users/me", headers=headers)).json()
+        return Caller(name, str(me["id"]), email, headers)
+
+    async def in_browser(self, name: str, email: str, password: str = PASSWORD) -> Caller:
+        """Somebody who is there already, signed in by cookies, as a page of ours would call."""
+        given = {"email": email, "password": password, "session": "cookie"}
+        reply = await self._client.post("/auth/login", given, headers=FROM_OUR_PAGE)
+        assert reply.status == 200, reply.body
+        headers = {**FROM_OUR_PAGE, "cookie": cookies_of(reply), "x-csrf-token": reply.json()["csrf_token"]}
         me = (await self._client.get("/users/me", headers=headers)).json()
         return Caller(name, str(me["id"]), email, headers)
 

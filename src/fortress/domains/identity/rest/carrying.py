@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
@@ -18,6 +18,9 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.refusals import InvalidToken
 from fortress.settings import Settings
 
+# Of our origin only: "cookies" would empty the jar of every name below the same domain, which is not ours to do; our own
+# cookies are dropped by their names (ASVS V14.3.1).
+CLEAR: Final[Header] = (b"clear-site-data", b'"cache", "storage"')
 Carrier = Literal["tokens", "cookie"]
 """How a client wants its session: `tokens` in the body, or `cookie` for pages in a browser."""
 
@@ -97,9 +100,10 @@ class Carrying:
         """The CSRF token of the session whose refresh cookie came with the request. Raises as `refresh_cookie` does."""
         return self._csrf.token(self._presented(request)[1])
 
-    def forget(self) -> tuple[Header, ...]:
-        """The headers that have a browser drop the session's cookies."""
-        return self._cookies.drop()
+    def forget(self, request: Request) -> tuple[Header, ...]:
+        """The headers that have a browser drop the session's cookies, when it is by them that the request was made."""
+        by_cookie = b"authorization" not in request.head and read_cookie(request, self._cookies.access) is not None
+        return self._cookies.drop() if by_cookie else ()
 
     def _presented(self, request: Request) -> tuple[str, UUID]:
         self._csrf.check_site(request)

@@ -9,14 +9,14 @@ import msgspec
 from pydantic import Field
 
 from fortress.data import Page, PageQuery
-from fortress.domains.identity.contract import InvalidCredentials, InvalidRefreshToken, UnknownSession
-from fortress.domains.identity.policy import ACCOUNT_SESSIONS
-from fortress.domains.identity.rest.carrying import Carrier, Carrying, SignedIn
+from fortress.domains.identity.contract import InvalidCredentials, InvalidRefreshToken, UnknownSession, UnknownUser
+from fortress.domains.identity.policy import ACCOUNT_SESSIONS, USERS_WRITE
+from fortress.domains.identity.rest.carrying import CLEAR, Carrier, Carrying, SignedIn
 from fortress.domains.identity.rest.inputs import Presented
 from fortress.domains.identity.service import RefreshService, SessionService, SignInService
 from fortress.domains.identity.service.starting import Device
 from fortress.domains.identity.service.views import SessionView, session_view, shown
-from fortress.http import PUBLIC, Input, Request, delete, get, per_minute, post, strict
+from fortress.http import PUBLIC, Answer, Input, Request, delete, get, per_minute, post, strict
 from fortress.http.csrf import CrossSite, CsrfTokenRequired
 from fortress.security import Principal
 
@@ -75,9 +75,10 @@ async def read_csrf_token(carrying: Carrying, request: Request) -> CsrfView:
 
 
 @post("/auth/logout", allow=ACCOUNT_SESSIONS, limit=per_minute(60))
-async def sign_out(sessions: SessionService, principal: Principal) -> None:
-    """Sign out; the session's tokens die."""
+async def sign_out(sessions: SessionService, carrying: Carrying, principal: Principal, request: Request) -> Answer:
+    """Sign out; the session's tokens die, and a browser forgets them with what it kept of the answers."""
     await sessions.sign_out(principal)
+    return Answer(204, headers=(CLEAR, *carrying.forget(request)))
 
 
 @get("/users/me/sessions", allow=ACCOUNT_SESSIONS, limit=per_minute(300))
@@ -87,10 +88,22 @@ async def list_my_sessions(query: PageQuery, sessions: SessionService, principal
     return shown(page, lambda session: session_view(session, principal.session))
 
 
+@delete("/users/me/sessions", allow=ACCOUNT_SESSIONS, limit=per_minute(60))
+async def end_my_other_sessions(sessions: SessionService, principal: Principal) -> None:
+    """Sign out everywhere else."""
+    await sessions.end_others(principal)
+
+
 @delete("/users/me/sessions/{session_id:uuid}", allow=ACCOUNT_SESSIONS, limit=per_minute(60), errors=[UnknownSession])
 async def end_my_session(session_id: UUID, sessions: SessionService, principal: Principal) -> None:
     """End one of your sessions."""
     await sessions.end(session_id, principal)
+
+
+@delete("/users/{user_id:uuid}/sessions", allow=USERS_WRITE, limit=per_minute(60), errors=[UnknownUser])
+async def end_sessions_of_user(user_id: UUID, sessions: SessionService, principal: Principal) -> None:
+    """Sign somebody out everywhere."""
+    await sessions.end_all_of(user_id, principal)
 
 
 def device_of(request: Request) -> Device:

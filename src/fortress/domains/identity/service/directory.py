@@ -52,3 +52,8 @@ class Directory(CallerDirectory):
         now = self._clock.now()
         async with self._database.unit(SYSTEM) as unit:
             await self._keys.seen(unit, id=key, now=now, before=now - _SEEN_EVERY)
+
+    async def key_refused(self, owner: UUID, key: UUID) -> None:
+        """Write down that a good key was used from an address that it is not for: perhaps it was stolen."""
+        async with self._database.unit(SYSTEM) as unit:
+            unit.audit("api_keys.address_refused", target=key, detail={"owner": str(owner)})

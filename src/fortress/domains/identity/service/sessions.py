@@ -10,9 +10,10 @@ from fortress.clock import Clock
 from fortress.data import Database, Page, PageQuery, Unit
 from fortress.domains.identity.contract import UnknownSession
 from fortress.domains.identity.models import EndedBy, Session
-from fortress.domains.identity.repository import SessionRepository
+from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.security import SYSTEM, Principal
+from fortress.security.principal import NOBODY
 
 _KEPT_AFTER_END: Final = timedelta(days=30)
 _ROUNDS: Final = 100
@@ -21,8 +22,11 @@ _ROUNDS: Final = 100
 class SessionService:
     """The sessions that there are."""
 
-    def __init__(self, database: Database, sessions: SessionRepository, revocations: Revocations, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, users: UserRepository, sessions: SessionRepository, revocations: Revocations, clock: Clock
+    ) -> None:
         self._database = database
+        self._users = users
         self._sessions = sessions
         self._revocations = revocations
         self._clock = clock
@@ -50,6 +54,23 @@ class SessionService:
                 raise UnknownSession
             unit.audit("sessions.ended", target=id)
 
+    async def end_others(self, caller: Principal) -> None:
+        """End every session of the caller's but the one that asks (ASVS V7.4.3)."""
+        async with self._database.unit(caller) as unit:
+            await self._end_all(unit, caller.id, caller.session or NOBODY, EndedBy.OWNER)
+            unit.audit("sessions.others_ended", target=caller.id)
+
+    async def end_all_of(self, user: UUID, by: Principal) -> None:
+        """End every session of somebody (ASVS V7.4.5).
+
+        Raises:
+            NotFound: nobody of this id.
+        """
+        async with self._database.unit(by) as unit:
+            await self._users.by_id(unit, id=user)
+            await self._end_all(unit, user, NOBODY, EndedBy.ADMINISTRATOR)
+            unit.audit("sessions.ended_by_administrator", target=user)
+
     async def forget_ended(self) -> int:
         """Delete sessions that ended more than 30 days ago; how many there were."""
         before, gone = self._clock.now() - _KEPT_AFTER_END, 0
@@ -60,6 +81,11 @@ class SessionService:
             if not forgotten:
                 break
         return gone
+
+    async def _end_all(self, unit: Unit, user: UUID, kept: UUID, ended_by: EndedBy) -> None:
+        await self._sessions.end_others(unit, user=user, kept=kept, now=self._clock.now(), ended_by=ended_by)
+        # Whoever is remembered is asked for anew: the session that stays costs one look, the others are gone.
+        self._revocations.user(unit, user)
 
     async def _end(self, unit: Unit, id: UUID, caller: Principal, ended_by: EndedBy) -> bool:
         ended = await self._sessions.end(unit, id=id, user=caller.id, now=self._clock.now(), ended_by=ended_by)
