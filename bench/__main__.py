@@ -18,12 +18,12 @@ from rich.console import Console
 
 from bench.database import server
 from bench.machine import facts
-from bench.measures import accounts, data, gate, http, life, trips
-from bench.rows import FOUNDATION, ROWS, Outcome
+from bench.measures import accounts, data, gate, http, life, personal, trips
+from bench.rows import FOUNDATION, IDENTITY, ROWS, Outcome
 from bench.run import Measure, Run
 from bench.table import falls_short, report, show
 
-MEASURES: Final = (gate.MEASURE, data.MEASURE, trips.MEASURE, life.START, life.MEMORY, http.MEASURE, accounts.MEASURE)
+MEASURES: Final = (gate.MEASURE, data.MEASURE, personal.MEASURE, trips.MEASURE, life.START, life.MEMORY, http.MEASURE, accounts.MEASURE)
 RESULTS: Final = Path(__file__).parent / "results"
 
 
@@ -38,7 +38,7 @@ def main(
 ) -> None:
     """Compare Fortress with what people would pick instead, on this machine."""
     console = Console(stderr=as_json)
-    issues = issue or [FOUNDATION]
+    issues = issue or [FOUNDATION, IDENTITY]
     chosen = _chosen(only)
     if shutil.which("wrk") is None:
         console.print("wrk not found (apt install wrk); our own client makes the load instead")

@@ -80,6 +80,7 @@ Outcome = Figure | Missing
 
 FOUNDATION: Final = 2
 HOT_PATH: Final = 3
+IDENTITY: Final = 4
 
 ROWS: Final = (
     Row("guarded-get", "guarded GET / bare FastAPI route, CPU", Sense.AT_MOST, 0.60, 0.45, FOUNDATION),
@@ -91,6 +92,7 @@ ROWS: Final = (
     Row("start", "start to first 200, embedded database", Sense.AT_MOST, 3.0, 1.5, FOUNDATION, "s"),
     Row("memory", "one worker after 10,000 requests, RSS", Sense.AT_MOST, 130, None, FOUNDATION, "MB"),
     Row("login-flood", "another route's p99 under 200 logins at once", Sense.AT_MOST, 50, 20, FOUNDATION, "ms"),
+    Row("people-50", "page of 50 people, encrypted / plain columns, CPU", Sense.AT_MOST, 1.5, 1.25, IDENTITY),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("order-fastapi", "HTTP place order: FastAPI stack / ours", Sense.AT_LEAST, 4, 8, HOT_PATH),

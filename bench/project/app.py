@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from bench.project.people import (
+    PeopleRecords,
+    PeopleService,
+    PlainPeople,
+    PlainPerson,
+    SealedPeople,
+    SealedPerson,
+    list_plain,
+    list_sealed,
+    make_people,
+)
 from bench.project.routes import CONSTANT, CONSTANT_USER, LIMITED, constant_route, limited
 from fortress import Fortress
 from fortress.domain import Domain
@@ -26,7 +38,17 @@ def generous(route: Route, limit: Limit) -> Limit:
 def create_app(routes: int = _USUAL_ROUTES) -> Fortress:
     """The shop with so many routes that answer a constant."""
     several = [constant_route(number) for number in range(routes)]
-    bench = Domain(name="bench", permissions=[CONSTANT, LIMITED], roles=[CONSTANT_USER], routes=[*several, limited])
+    bench = Domain(
+        name="bench",
+        services=[PeopleService, PeopleRecords, SealedPeople, PlainPeople],
+        permissions=[CONSTANT, LIMITED],
+        roles=[CONSTANT_USER],
+        models=[SealedPerson, PlainPerson],
+        routes=[*several, limited, list_plain, list_sealed],
+        migrations=Path(__file__).parent / "migrations",
+        personal=PeopleRecords,
+        demo=make_people,
+    )
     return Fortress(title="Bench", version=1, domains=[*standard, orders, bench], limit=generous)
 
 
