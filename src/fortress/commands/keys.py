@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import msgspec
 import typer
 from rich.markup import escape
 
 from fortress.clock import SystemClock
+from fortress.commands.keystatus import key_status
+from fortress.commands.progress import wait_for_all
 from fortress.commands.project import Project, console
-from fortress.errors import CannotStart
+from fortress.commands.rotation import Rewrapped, WrappingRotation
+from fortress.errors import CannotStart, Unavailable
 from fortress.security.keyfile import FileKeys, open_keyring
 from fortress.security.keys import KeyRing, new_ring
 from fortress.settings import Settings, read_settings
 
+if TYPE_CHECKING:
+    from fortress.bootstrap import Fortress
+    from fortress.bootstrap.runtime import Runtime
+
+T = TypeVar("T")
 OpenRing = Callable[[], KeyRing]
+OpenProject = Callable[[], "AbstractContextManager[tuple[Fortress, Settings]]"]
+AsJson = Annotated[bool, typer.Option("--json", help="for scripts")]
 
 
 class KeyCommands:
@@ -57,17 +70,86 @@ class KeyCommands:
         console.print(f"Refresh tokens and cursors come from master [bold]{self._open_ring().rotate_secrets()}[/] from now on.")
 
 
+class DataKeyCommands:
+    """The commands that need the database too.
+
+    Args:
+        opened: gives the app that is set, and settings with a database that answers.
+    """
+
+    def __init__(self, opened: OpenProject) -> None:
+        self._opened = opened
+
+    def wrapping(
+        self,
+        *,
+        prepare: Annotated[
+            bool, typer.Option("--prepare", help="only add the next key, for rings that are copied to other hosts")
+        ] = False,
+        destroy_old: Annotated[bool, typer.Option("--destroy-old", help="destroy the old keys of the ring once nothing uses them")] = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Wrap all data keys and index keys by a new key; what was killed is finished by the same command."""
+        if prepare:
+            ring = open_keyring(read_settings(), SystemClock())
+            console.print(f"Key ring:{ring.prepare_wrapping()} is next. Copy the ring to every host, then: fortress keys rotate wrapping")
+            return
+        done = self._work(lambda runtime: _rotation(runtime).run(destroy_old=destroy_old))
+        _said(done, lines_of(done), as_json=as_json)
+
+    def status(self, *, as_json: AsJson = False) -> None:
+        """Say which keys there are, what they guard, and what a rotation has left to do."""
+        found = self._work(key_status)
+        _said(found, found.lines(), as_json=as_json)
+
+    def _work(self, work: Callable[[Runtime], Coroutine[Any, Any, T]]) -> T:
+        async def run(app: Fortress, settings: Settings) -> T:
+            async with app.opened(settings) as runtime:
+                return await work(runtime)
+
+        with self._opened() as (app, settings):
+            try:
+                return asyncio.run(run(app, settings))
+            except Unavailable as error:
+                raise CannotStart(error.detail, hint="what is done is kept: give the same command again") from None
+
+
 def _named(settings: Settings) -> Path:
     if settings.keyring is None:
         raise CannotStart("say where: no FORTRESS_KEYRING is set", hint="fortress keys new /etc/fortress/keyring.json")
     return Path(settings.keyring)
 
 
+def _rotation(runtime: Runtime) -> WrappingRotation:
+    keys, holding = runtime.database.personal.wrapped, runtime.settings.request_timeout
+    return WrappingRotation(runtime.ring, runtime.wrapping, keys, SystemClock(), holding=holding, wait=wait_for_all)
+
+
+def lines_of(done: Rewrapped) -> list[str]:
+    """What a rotation of wrapping keys did, for people."""
+    told = ["An unfinished rotation was gone on with."] if done.resumed else []
+    told.append(f"{done.rewrapped} keys were wrapped anew; {done.key} wraps from now on.")
+    if done.destroyed:
+        told.append(f"Destroyed for ever: {', '.join(done.destroyed)}. What only they wrapped can't be opened, backups included.")
+    if done.unused:
+        told.append(f"Nothing is wrapped by {', '.join(done.unused)} any more; --destroy-old destroys them.")
+    return told
+
+
+def _said(found: msgspec.Struct, lines: Sequence[str], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(msgspec.json.encode(found).decode())
+        return
+    for line in lines:
+        console.print(escape(line))
+
+
 def keys_app(project: Project) -> typer.Typer:
     """The command group; the shell mounts it as `keys`."""
     commands = KeyCommands(lambda: open_keyring(read_settings(), SystemClock()))
     app = typer.Typer(name="keys", help="The key ring, and the keys that it guards.", no_args_is_help=True)
-    for command in (commands.new, commands.upgrade, commands.show):
+    data = DataKeyCommands(project.opened)
+    for command in (commands.new, commands.upgrade, commands.show, data.status):
         app.command()(command)
     rotate = typer.Typer(name="rotate", help="Turn keys over while servers run. Alone: the key that signs.", invoke_without_command=True)
 
@@ -77,7 +159,7 @@ def keys_app(project: Project) -> typer.Typer:
         if context.invoked_subcommand is None:
             commands.signing()
 
-    for command in (commands.signing, commands.masters):
+    for command in (commands.signing, commands.masters, data.wrapping):
         rotate.command()(command)
     app.add_typer(rotate)
     return app

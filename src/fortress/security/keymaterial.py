@@ -158,12 +158,13 @@ Part: TypeAlias = SigningRecord | Master | WrappingRecord
 class SigningKey:
     """A signing key ready for use; `alg` is ours and not what a token's header says (ASVS V9.1.2)."""
 
-    __slots__ = ("alg", "jwk", "kid", "registry", "state", "until")
+    __slots__ = ("alg", "created", "jwk", "kid", "registry", "state", "until")
 
     def __init__(self, record: SigningRecord) -> None:
         self.kid = record.kid
         self.alg = record.alg
         self.state = record.state
+        self.created = record.created
         self.until = record.until
         self.jwk = OKPKey.import_key(_private(record.seed), {"kid": record.kid, "use": "sig", "alg": record.alg})
         self.registry: JWSRegistry = OneAlgorithm(record.alg)

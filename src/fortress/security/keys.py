@@ -178,6 +178,11 @@ class KeyRing:
         live = [master for master in self._masters.values() if not _ended(master.until, now)]
         return [self._derive(purpose, master) for master in sorted(live, key=lambda master: master.until is not None)]
 
+    def masters(self) -> list[Master]:
+        """Every master, the one in use first; for those who look after the ring."""
+        self._look_when_due()
+        return sorted(self._masters.values(), key=lambda master: (master.until is not None, -master.id))
+
     def wrapping_keys(self) -> list[WrappingRecord]:
         """Every key that wraps others, the one in use first; empty for a ring of an older release."""
         self._look_when_due()

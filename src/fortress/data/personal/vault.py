@@ -13,6 +13,7 @@ from fortress.data.bus import Bus
 from fortress.data.personal.datakeys import DataKeys, Fetch
 from fortress.data.personal.fields import BlindField
 from fortress.data.personal.indexkeys import IndexKeys
+from fortress.data.personal.rewrapping import Rewrapping
 from fortress.errors import CannotStart
 from fortress.security.wrapping import WrappedKey, Wrapping
 
@@ -52,6 +53,7 @@ class Personal:
         self.wrapping = wrapping
         self.data = DataKeys(fetch, wrapping, clock, ids)
         self.indexes = IndexKeys(fetch, run, wrapping, clock, ids)
+        self.wrapped = Rewrapping(fetch, run, wrapping)
         self.unreadable = 0
 
     def __repr__(self) -> str:
