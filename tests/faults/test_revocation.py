@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, nullcontext
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit, urlunsplit
 
@@ -188,6 +189,45 @@ async def test_a_change_of_roles_holds_on_every_worker_within_a_second(scene: Sc
         assert answer.status == 200, answer.body
         assert await scene.seconds_until(status, path, person) < BOUND, held
         assert set(await scene.statuses(path, person)) == {status}
+
+
+async def test_a_change_of_what_a_role_grants_holds_on_every_worker_within_a_second(scene: Scene) -> None:
+    name = f"role-{os.urandom(4).hex()}"
+    role = {"name": name, "title": "Made just now", "grants": ["users:list"]}
+    assert (await scene.client.post("/roles", role, as_=scene.admin)).status == 201
+    given = await scene.client.put(f"/users/{scene.person.id}/roles", {"roles": ["customer", name]}, as_=scene.admin)
+    assert given.status == 200, given.body
+    assert await scene.seconds_until(200, "/users", scene.person) < BOUND
+    key = (await scene.client.post("/api-keys", {"name": "k", "scopes": ["users:list"]}, as_=scene.person)).json()["key"]
+    service = Caller("key", headers={"x-api-key": key})
+    for grants, status in (([], 403), (["users:list", "audit:read"], 200), (["audit:read"], 403)):
+        if status == 403:
+            await scene.warm("/users", scene.person)
+            await scene.warm("/users", service)
+        changed = await scene.client.put(f"/roles/{name}", {"title": "Changed", "grants": grants}, as_=scene.admin)
+        assert changed.status == 200, changed.body
+        for caller in (scene.person, service):
+            assert await scene.seconds_until(status, "/users", caller) < BOUND, grants
+            assert set(await scene.statuses("/users", caller)) == {status}
+    taken = await scene.client.put(f"/users/{scene.person.id}/roles", {"roles": ["customer"]}, as_=scene.admin)
+    assert taken.status == 200
+    assert (await scene.client.delete(f"/roles/{name}", as_=scene.admin)).status == 204
+    assert await scene.seconds_until(403, "/audit", scene.person) < BOUND
+
+
+async def test_a_role_that_ends_is_not_held_by_any_worker_from_that_moment_on(scene: Scene) -> None:
+    end = datetime.now(UTC) + timedelta(seconds=3)
+    body = {"roles": ["customer", {"name": "admin", "expires_at": end.isoformat()}]}
+    given = await scene.client.put(f"/users/{scene.person.id}/roles", body, as_=scene.admin)
+    assert given.status == 200, given.body
+    assert await scene.seconds_until(200, "/users", scene.person) < BOUND
+    await scene.warm("/users", scene.person)
+    # Nobody tells the workers anything: each knows by itself. To be asked all the time would only reach the route's limit.
+    await asyncio.sleep((end - datetime.now(UTC)).total_seconds() - 0.2)
+    await scene.seconds_until(403, "/users", scene.person)
+    assert 0 <= (datetime.now(UTC) - end).total_seconds() < BOUND
+    assert set(await scene.statuses("/users", scene.person)) == {403}
+    assert set(await scene.statuses("/orders", scene.person)) == {200}
 
 
 async def test_a_revoked_api_key_is_refused_by_every_worker_within_a_second(scene: Scene) -> None:

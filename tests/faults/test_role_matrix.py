@@ -29,6 +29,8 @@ SOME_ID: Final = "01a2053f-e4f4-737b-a0aa-fca20d01e174"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # What asks for nothing but a session and ends it: tried on its own.
 ENDS_SESSIONS: Final = "sign_out"
+# Open to everyone by its policy, and says itself that it needs the cookie of a session.
+ASKS_FOR_A_COOKIE: Final = "read_csrf_token"
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +72,20 @@ def may(held: set[str], route: Route, method: Method) -> bool:
     return method in allow.by and ("*" in held or allow.name in held)
 
 
+def right(status: int, route: Route | None, held: set[str], locked: set[str], method: Method) -> bool:
+    """Whether the tables explain this answer to somebody with these permissions, and these after a second factor."""
+    if route is None:
+        return status == 405
+    if not may(held, route, method):
+        return status == (401 if method is Method.NONE or may(locked, route, method) else 403)
+    if method is Method.SESSION and route.policy.get("factor", 1) > 1:
+        return status == 401
+    asks_itself = route.name == ASKS_FOR_A_COOKIE and status == 401
+    return asks_itself or (status not in (401, 403, 405) and status < 500)
+
+
 async def found_wrong(
-    client: LiveClient, app: Fortress, caller: Caller, held: set[str], method: Method
+    client: LiveClient, app: Fortress, caller: Caller, held: set[str], method: Method, locked: frozenset[str] = frozenset()
 ) -> tuple[int, list[tuple[str, str, int]]]:
     """How many answers there were, and those that the tables don't explain."""
     wrong, count = [], 0
@@ -82,14 +96,7 @@ async def found_wrong(
                 continue
             count += 1
             status = (await client.call(verb, address, base="", as_=caller)).status
-            refused = 401 if method is Method.NONE else 403
-            if route is None:
-                right = status == 405
-            elif may(held, route, method):
-                right = status not in (401, 403, 405) and status < 500
-            else:
-                right = status == refused
-            if not right:
+            if not right(status, route, held, set(locked), method):
                 wrong.append((verb, address, status))
     return count, wrong
 
@@ -114,6 +121,31 @@ async def test_a_role_opens_what_the_tables_say_and_nothing_else(app: Fortress, 
     async with asyncio.timeout(1):
         while (await client.get("/users/me", as_=caller)).status != 401:
             pass
+
+
+def offered() -> list[tuple[str, str]]:
+    """Every permission of the shop as a role made at run time can grant it: its furthest grant, and its name."""
+    from shop.orders.manifest import orders
+
+    return [(permission.any.name, permission.name) for domain in (*standard, orders) for permission in domain.permissions]
+
+
+@pytest.mark.parametrize("second_factor", [False, True])
+@pytest.mark.parametrize("half", [0, 1])
+async def test_a_role_made_at_run_time_opens_what_it_grants_and_nothing_else(
+    app: Fortress, client: LiveClient, callers: Callers, half: int, second_factor: bool
+) -> None:
+    chosen = offered()[half::2]
+    name = f"half-{half}-{'guarded' if second_factor else 'open'}"
+    role = {"name": name, "title": "Half of all", "grants": [grant for grant, _ in chosen], "second_factor": second_factor}
+    assert (await client.post("/roles", role, as_=await callers.administrator())).status == 201
+    caller = await callers.person(roles=[name])
+    usual = set(grants(app.assemble().permissions.roles[EVERYBODY]))
+    made = {permission for _, permission in chosen}
+    held, locked = (usual, made) if second_factor else (usual | made, set[str]())
+    count, wrong = await found_wrong(client, app, caller, held, Method.SESSION, frozenset(locked))
+    assert count > 200
+    assert not wrong
 
 
 async def test_nobody_passes_where_somebody_is_asked_for(app: Fortress, client: LiveClient) -> None:

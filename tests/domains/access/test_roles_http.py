@@ -66,7 +66,8 @@ async def test_the_list_goes_on_from_page_to_page(client: Client, callers: Calle
     for name in ("a-b", "ab", "a0", "zz"):
         assert (await client.post("/roles", AUDITOR | {"name": name}, as_=admin)).status == 201
     whole = [one["name"] for one in (await client.get("/roles?limit=100", as_=admin)).json()["items"]]
-    found, cursor = [], ""
+    found: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = (await client.get(f"/roles?limit=2{cursor and '&cursor='}{cursor}", as_=admin)).json()
         found += [one["name"] for one in page["items"]]
@@ -343,7 +344,8 @@ async def test_what_is_held_and_not_used_is_listed(client: Client, callers: Call
     admin = await made(client, callers)
     ann = await callers.person("ann", roles=["auditor", "customer"])
     await callers.person("bob")
-    seen, cursor = [], ""
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = (await client.get(f"/roles/unused?limit=3{cursor and '&cursor='}{cursor}", as_=admin)).json()
         seen += page["items"]
