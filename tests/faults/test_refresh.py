@@ -121,8 +121,8 @@ async def test_an_owner_who_comes_after_the_thief_ends_what_the_thief_has(family
 
 
 async def test_another_family_of_the_same_person_lives_on(family: Family, callers: Callers, client: LiveClient, owner: Connection) -> None:
-    email = await owner.fetchval("SELECT email FROM users JOIN sessions ON users.id = user_id WHERE sessions.id = $1", family.id)
-    other = Family(client, owner, await callers.tokens(email, PASSWORD))
+    me = await client.get("/users/me", headers={"authorization": f"Bearer {family.pairs[0]['access_token']}"})
+    other = Family(client, owner, await callers.tokens(me.json()["email"], PASSWORD))
     await family.go_on()
     await family.end_of_grace()
     await family.present(family.pairs[0]["refresh_token"])

@@ -6,11 +6,21 @@ from typing import Final
 
 from fortress.domain import Domain, Upkeep, migrations_beside
 from fortress.domains.identity.contract import People
-from fortress.domains.identity.events import PasswordChanged, SessionStolen, UserDisabled, UserEnabled, UserErased, UserSignedUp
-from fortress.domains.identity.models import ApiKey, Session, User
+from fortress.domains.identity.events import (
+    IdentityLinked,
+    IdentityUnlinked,
+    PasswordChanged,
+    SessionStolen,
+    UserDisabled,
+    UserEnabled,
+    UserErased,
+    UserSignedUp,
+)
+from fortress.domains.identity.models import ApiKey, Identity, ProviderFlow, Session, User
 from fortress.domains.identity.policy import (
     ACCOUNT_ERASE,
     ACCOUNT_EXPORT,
+    ACCOUNT_IDENTITIES,
     ACCOUNT_KEYS,
     ACCOUNT_PASSWORD,
     ACCOUNT_READ,
@@ -20,13 +30,21 @@ from fortress.domains.identity.policy import (
     USERS_READ,
     USERS_WRITE,
 )
-from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository, UserRepository
+from fortress.domains.identity.repository import (
+    ApiKeyRepository,
+    IdentityRepository,
+    ProviderFlowRepository,
+    SessionRepository,
+    UserRepository,
+)
 from fortress.domains.identity.rest import ROUTES
 from fortress.domains.identity.rest.carrying import Carrying
+from fortress.domains.identity.rest.flow_cookie import FlowCookie
 from fortress.domains.identity.service import (
     AccountOperations,
     AccountService,
     Directory,
+    IdentityRecords,
     KeyService,
     PersonService,
     RefreshService,
@@ -35,6 +53,7 @@ from fortress.domains.identity.service import (
     SessionStarter,
     SignInService,
 )
+from fortress.domains.identity.service.providers import ConfiguredProviders, IdentityService, ProviderFlows, ProviderSignIn
 
 _HOUR: Final = 3600.0
 
@@ -44,6 +63,11 @@ async def forget_ended_sessions(sessions: SessionService) -> None:
     await sessions.forget_ended()
 
 
+async def forget_unfinished_flows(flows: ProviderFlows) -> None:
+    """Nobody comes back from a provider after so long."""
+    await flows.forget_old()
+
+
 identity = Domain(
     name="identity",
     door=People,
@@ -51,6 +75,7 @@ identity = Domain(
         AccountService,
         AccountOperations,
         PersonService,
+        IdentityRecords,
         SessionService,
         SessionStarter,
         SignInService,
@@ -59,9 +84,16 @@ identity = Domain(
         Directory,
         Revocations,
         Carrying,
+        FlowCookie,
+        ConfiguredProviders,
+        ProviderFlows,
+        ProviderSignIn,
+        IdentityService,
         UserRepository,
         SessionRepository,
         ApiKeyRepository,
+        IdentityRepository,
+        ProviderFlowRepository,
     ],
     permissions=[
         ACCOUNT_READ,
@@ -70,14 +102,19 @@ identity = Domain(
         ACCOUNT_KEYS,
         ACCOUNT_EXPORT,
         ACCOUNT_ERASE,
+        ACCOUNT_IDENTITIES,
         USERS_LIST,
         USERS_READ,
         USERS_WRITE,
     ],
     roles=[MEMBER],
-    facts=[UserSignedUp, UserDisabled, UserEnabled, UserErased, PasswordChanged, SessionStolen],
-    models=[User, Session, ApiKey],
+    facts=[UserSignedUp, UserDisabled, UserEnabled, UserErased, PasswordChanged, SessionStolen, IdentityLinked, IdentityUnlinked],
+    models=[User, Session, ApiKey, Identity, ProviderFlow],
     routes=ROUTES,
     migrations=migrations_beside(__name__),
-    upkeep=[Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions)],
+    personal=IdentityRecords,
+    upkeep=[
+        Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions),
+        Upkeep("identity.forget_unfinished_flows", _HOUR, forget_unfinished_flows),
+    ],
 )

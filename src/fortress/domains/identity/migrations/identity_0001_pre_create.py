@@ -12,18 +12,16 @@ depends_on = None
 _USERS = """
 CREATE TABLE users (
     id UUID NOT NULL,
-    email_key TEXT NOT NULL,
-    email TEXT NOT NULL,
-    name TEXT,
+    email BYTEA NOT NULL,
+    name BYTEA,
     password_hash TEXT,
     status TEXT NOT NULL,
     created_at TIMESTAMPTZ NOT NULL,
     signed_in_at TIMESTAMPTZ,
     version BIGINT NOT NULL,
+    email_key BYTEA NOT NULL,
+    name_key BYTEA,
     CONSTRAINT pk_users PRIMARY KEY (id),
-    CONSTRAINT ck_users_email_key CHECK (char_length(email_key) <= 254),
-    CONSTRAINT ck_users_email CHECK (char_length(email) <= 254),
-    CONSTRAINT ck_users_name CHECK (char_length(name) <= 80),
     CONSTRAINT ck_users_status CHECK (status IN ('active', 'disabled'))
 )"""
 
@@ -44,12 +42,10 @@ CREATE TABLE sessions (
     rotated_at TIMESTAMPTZ,
     revoked_at TIMESTAMPTZ,
     ended_by TEXT,
-    address TEXT,
-    agent TEXT,
+    address BYTEA,
+    agent BYTEA,
     CONSTRAINT pk_sessions PRIMARY KEY (id),
-    CONSTRAINT ck_sessions_ended_by CHECK (ended_by IN ('sign_out', 'owner', 'password_change', 'administrator', 'reuse')),
-    CONSTRAINT ck_sessions_address CHECK (char_length(address) <= 64),
-    CONSTRAINT ck_sessions_agent CHECK (char_length(agent) <= 200)
+    CONSTRAINT ck_sessions_ended_by CHECK (ended_by IN ('sign_out', 'owner', 'password_change', 'administrator', 'reuse'))
 ) WITH (fillfactor = 80)"""
 
 _API_KEYS = """
@@ -73,6 +69,7 @@ CREATE TABLE api_keys (
 def upgrade() -> None:
     op.execute(_USERS)
     op.execute("CREATE UNIQUE INDEX users_email_key ON users (email_key)")
+    op.execute("CREATE INDEX idx_users_name_key ON users (name_key) WHERE name_key IS NOT NULL")
     op.execute("CREATE INDEX idx_users_created ON users (created_at DESC, id DESC)")
     op.execute(_SESSIONS)
     op.execute("CREATE INDEX idx_sessions_user ON sessions (user_id, created_at DESC, id DESC) WHERE revoked_at IS NULL")

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
 
-from fortress.data import CreatedAt, Entity, Index, Key, Owner, Text, desc
+from fortress.data import CreatedAt, Entity, Index, Key, Owner, Personal, desc
 
 
 class EndedBy(StrEnum):
@@ -51,5 +50,5 @@ class Session(Entity, frozen=True):
     rotated_at: datetime | None
     revoked_at: datetime | None
     ended_by: EndedBy | None
-    address: Annotated[str | None, Text(64)]
-    agent: Annotated[str | None, Text(200)]
+    address: Personal[str | None]
+    agent: Personal[str | None]

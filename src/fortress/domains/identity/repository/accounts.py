@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
-from fortress.data import Repository, change, one, page, param, select, update
+import msgspec
+
+from fortress.data import Repository, blind, change, delete, one, page, param, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import User
 
 _now = param("now", datetime)
 
 
+class Credentials(msgspec.Struct, frozen=True):
+    """What a password is checked against. Nothing of it is encrypted: it costs the same for those who exist and those who don't."""
+
+    id: UUID
+    password_hash: str | None
+    status: UserStatus
+
+
 class UserRepository(Repository[User]):
     """People with an account."""
 
     by_id = one(select(User).where(User.c.id == param("id")))
-    by_email = one(select(User).where(User.c.email_key == param("email_key")))
+    by_email = one(select(User).where(User.c.email_key == blind("email")))
+    credentials = one(select(User.c.id, User.c.password_hash, User.c.status).where(User.c.email_key == blind("email")), into=Credentials)
+    named = page(select(User).where(User.c.name_key == blind("name")), newest_first=User.c.created_at)
     recent = page(select(User), newest_first=User.c.created_at)
+    erase = change(delete(User).where(User.c.id == param("person")))
     # The row is written, not only looked at: whoever disables the account or changes the password at this moment either sees
     # the new session, and ends it, or makes this find nothing.
     admit = change(

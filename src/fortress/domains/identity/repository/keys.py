@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.data import Repository, change, exists, many, one, or_, page, param, select, update
+from fortress.data import Repository, change, delete, exists, many, one, or_, page, param, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import ApiKey, User
 
@@ -40,6 +40,8 @@ class ApiKeyRepository(Repository[ApiKey]):
     by_id = one(select(ApiKey).where(ApiKey.c.id == param("id"), ApiKey.c.user_id == param("user"), ApiKey.c.revoked_at.is_(None)))
     of_user = page(select(ApiKey).where(ApiKey.c.user_id == param("user"), ApiKey.c.revoked_at.is_(None)), newest_first=ApiKey.c.created_at)
     counted = many(select(ApiKey.c.id).where(ApiKey.c.user_id == param("user"), *_good), into=UUID, limit=100)
+    of_person = many(select(ApiKey).where(ApiKey.c.user_id == param("person")).order_by(ApiKey.c.created_at), limit=10_000)
+    erase = change(delete(ApiKey).where(ApiKey.c.user_id == param("person")))
     revoke = change(
         update(ApiKey)
         .where(ApiKey.c.id == param("id"), ApiKey.c.user_id == param("user"), ApiKey.c.revoked_at.is_(None))

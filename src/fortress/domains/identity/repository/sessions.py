@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.data import Repository, change, delete, exists, func, one, page, param, select, update
+from fortress.data import Repository, change, delete, exists, func, many, one, page, param, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import Session, User
 
@@ -93,4 +93,6 @@ class SessionRepository(Repository[Session]):
         .where(Session.c.user_id == param("user"), Session.c.id != param("kept"), Session.c.revoked_at.is_(None))
         .values(revoked_at=_now, ended_by=param("ended_by"))
     )
+    of_person = many(select(Session).where(Session.c.user_id == param("person")).order_by(Session.c.created_at), limit=10_000)
+    erase = change(delete(Session).where(Session.c.user_id == param("person")))
     forget = change(delete(Session).where(Session.c.id.in_(_old)))

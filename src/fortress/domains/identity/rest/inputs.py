@@ -8,7 +8,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
-from fortress.domains.identity.service.addresses import read_address
+from fortress.domains.identity.models.addresses import read_address
 from fortress.security.passwords import MAX_LENGTH
 
 _BIDI: Final = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -5,6 +5,7 @@ from fortress.domains.identity.service.directory import Directory
 from fortress.domains.identity.service.keys import KeyService
 from fortress.domains.identity.service.operating import AccountOperations
 from fortress.domains.identity.service.persons import PersonService
+from fortress.domains.identity.service.records import IdentityRecords
 from fortress.domains.identity.service.refreshing import RefreshService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.sessions import SessionService
@@ -15,6 +16,7 @@ __all__ = [
     "AccountOperations",
     "AccountService",
     "Directory",
+    "IdentityRecords",
     "KeyService",
     "PersonService",
     "RefreshService",

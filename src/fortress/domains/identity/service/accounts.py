@@ -17,7 +17,6 @@ from fortress.domains.identity.events import PasswordChanged, UserDisabled, User
 from fortress.domains.identity.models import EndedBy, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.addresses import comparable
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.errors import CannotStart, FieldError, Invalid
 from fortress.mail import Mail, Mailer
@@ -86,13 +85,15 @@ class AccountService(People):
             Unavailable: too many people are signing up.
         """
         self._refuse_weak(wish.password, "/password", email=wish.email, name=wish.name or "")
-        owner = await self._owner(comparable(wish.email))
+        owner = await self._owner(wish.email)
         user = draft(self._ids.new(), wish, await self._hasher.hash(wish.password), self._clock)
         if owner is None and not await self._create(user):
-            owner = await self._owner(user.email_key)
-        if owner is not None:
+            owner = await self._owner(user.email)
+        if owner is None:
+            self._send(letters.welcome(user.email, self._site))
+        else:
             await self._remember_attempt(owner)
-        self._send(letters.welcome(user.email, self._site) if owner is None else letters.already_signed_up(owner.email, self._site))
+            self._background.start(self._tell_owner(owner))
         return user
 
     async def person(self, id: UUID) -> Person | None:
@@ -192,12 +193,19 @@ class AccountService(People):
             return False
         return True
 
-    async def _owner(self, email_key: str) -> User | None:
-        return await self._users.by_email.maybe(self._database.reader(SYSTEM), email_key=email_key)
+    async def _owner(self, email: str) -> UUID | None:
+        found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
+        return None if found is None else found.id
 
-    async def _remember_attempt(self, owner: User) -> None:
+    async def _remember_attempt(self, owner: UUID) -> None:
         async with self._database.unit(ANONYMOUS) as unit:
-            unit.audit("users.sign_up_repeated", target=owner.id)
+            unit.audit("users.sign_up_repeated", target=owner)
+
+    async def _tell_owner(self, owner: UUID) -> None:
+        """Beside the request: opening the address takes work that nobody's absence would take."""
+        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=owner)
+        if user is not None:
+            await self._mailer.send(letters.already_signed_up(user.email, self._site))
 
     async def _disabled(self, unit: Unit, id: UUID) -> None:
         await self._access.suspend(unit, id)
@@ -223,7 +231,6 @@ def draft(id: UUID, wish: SignUpWish, password_hash: str, clock: Clock) -> User:
     """The account that this wish makes. Pure but for the time."""
     return User(
         id=id,
-        email_key=comparable(wish.email),
         email=wish.email,
         name=wish.name,
         password_hash=password_hash,

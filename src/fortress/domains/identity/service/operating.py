@@ -10,7 +10,6 @@ from fortress.data.pages import LARGEST
 from fortress.domains.identity.contract import UnknownKey, UnknownUser, UserStatus
 from fortress.domains.identity.repository import ApiKeyRepository, UserRepository
 from fortress.domains.identity.service.accounts import AccountService
-from fortress.domains.identity.service.addresses import comparable
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.views import KeyView, UserView, key_view, user_view
 from fortress.security import SYSTEM
@@ -41,7 +40,7 @@ class AccountOperations:
         try:
             found = await self._users.by_id.maybe(reader, id=UUID(who))
         except ValueError:
-            found = await self._users.by_email.maybe(reader, email_key=comparable(who))
+            found = await self._users.by_email.maybe(reader, email=who)
         if found is None:
             raise UnknownUser
         return found.id

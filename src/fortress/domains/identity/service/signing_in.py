@@ -7,8 +7,8 @@ from typing import Final
 
 from fortress.data import Database
 from fortress.domains.identity.contract import InvalidCredentials, UserStatus
+from fortress.domains.identity.models.addresses import comparable
 from fortress.domains.identity.repository import UserRepository
-from fortress.domains.identity.service.addresses import comparable
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.starting import Device, SessionStarter
 from fortress.security import ANONYMOUS, SYSTEM
@@ -39,18 +39,17 @@ class SignInService:
             InvalidCredentials: whatever is wrong.
             Unavailable: too many people are signing in.
         """
-        email_key = comparable(email)
-        user = await self._users.by_email.maybe(self._database.reader(SYSTEM), email_key=email_key)
+        user = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
         verified = await self._hasher.verify(user.password_hash if user else None, password)
         if user is not None and verified.ok and user.status is UserStatus.ACTIVE:
             pair = await self._starter.begin(user, device, factors=1, rehashed=verified.rehash)
             if pair is not None:
                 return pair
         async with self._database.unit(ANONYMOUS) as unit:
-            unit.audit("auth.sign_in_failed", target=user.id if user else None, detail={"email": self._pseudonym(email_key)})
+            unit.audit("auth.sign_in_failed", target=user.id if user else None, detail={"email": self._pseudonym(email)})
         raise InvalidCredentials
 
-    def _pseudonym(self, email_key: str) -> str:
+    def _pseudonym(self, email: str) -> str:
         """What tells two attempts on one address apart from two on two, and tells nobody the address."""
         secret = self._ring.secret(_PSEUDONYM_PURPOSE).material.reveal()
-        return hmac.digest(secret, email_key.encode("utf-8", "surrogatepass"), "sha256")[:_PSEUDONYM_BYTES].hex()
+        return hmac.digest(secret, comparable(email).encode("utf-8", "surrogatepass"), "sha256")[:_PSEUDONYM_BYTES].hex()

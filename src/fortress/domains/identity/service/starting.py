@@ -11,6 +11,7 @@ from fortress.clock import Clock, Ids
 from fortress.data import Database
 from fortress.domains.identity.models import Session, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
+from fortress.domains.identity.repository.accounts import Credentials
 from fortress.domains.identity.service.pairs import TokenPair, owner_of, pair_of
 from fortress.security.refresh import RefreshTokens, digest_of
 from fortress.security.tokens import AccessTokens
@@ -54,7 +55,7 @@ class SessionStarter:
         self._idle = timedelta(days=settings.session_idle_days)
         self._longest = timedelta(days=settings.session_days)
 
-    async def begin(self, user: User, device: Device, *, factors: int, rehashed: str | None = None) -> TokenPair | None:
+    async def begin(self, user: User | Credentials, device: Device, *, factors: int, rehashed: str | None = None) -> TokenPair | None:
         """A new session of an active person.
 
         Args:
