@@ -445,3 +445,31 @@ async def test_nothing_is_left_behind_when_all_is_answered(limiter: Limiter) -> 
     state: dict[str, Any] = vars(limiter)
     assert not state["_waiting"]
     assert not state["_tasks"]
+
+
+SPARSE = strict(per_minute(2))
+
+
+async def test_what_is_given_back_of_a_strict_limit_can_be_spent_again(limiter: Limiter) -> None:
+    assert [(await limiter.charge(SPARSE, "a")).allowed for _ in range(3)] == [True, True, False]
+    await limiter.give_back(SPARSE, "a")
+    assert [(await limiter.charge(SPARSE, "a")).allowed for _ in range(2)] == [True, False]
+
+
+async def test_what_was_allowed_without_the_store_is_given_back_without_it(limiter: Limiter, store: Watched) -> None:
+    store.error = OSError()
+    assert (await limiter.charge(SPARSE, "a")).allowed
+    assert not (await limiter.charge(SPARSE, "a")).allowed
+    await limiter.give_back(SPARSE, "a")
+    assert (await limiter.charge(SPARSE, "a")).allowed
+
+
+async def test_what_can_not_be_given_back_to_a_store_that_is_away_is_lost(limiter: Limiter, store: Watched) -> None:
+    await limiter.charge(SPARSE, "a")
+    store.error = OSError()
+    await limiter.give_back(SPARSE, "a")
+
+
+async def test_leased_tokens_are_not_given_back_one_by_one(limiter: Limiter) -> None:
+    with pytest.raises(ValueError, match="strict"):
+        await limiter.give_back(TIGHT, "a")

@@ -73,10 +73,10 @@ def used_at(rate: Rate, bucket: Bucket, now: int) -> int:
 def take(rate: Rate, bucket: Bucket | None, now: int, wanted: int, least: int = 1, returned: int = 0) -> Step:
     """Give back the `returned` tokens and take up to `wanted`; neither, when fewer than `least` would be there.
 
-    Tokens that come back after `life` are lost: the bucket may have refilled them itself.
+    Who wants none only gives back. Tokens that come back after `life` are lost: the bucket may have refilled them itself.
 
     Raises:
-        ValueError: not 1 ≤ least ≤ wanted, or less than nothing is returned.
+        ValueError: not 1 ≤ least ≤ wanted though something is taken, or less than nothing is returned.
     """
     check_demand(wanted, least, returned)
     used = 0 if bucket is None else used_at(rate, bucket, now)
@@ -91,6 +91,7 @@ def take(rate: Rate, bucket: Bucket | None, now: int, wanted: int, least: int = 
 
 
 def check_demand(wanted: int, least: int, returned: int) -> None:
-    """Raises ValueError unless 1 ≤ least ≤ wanted and 0 ≤ returned."""
-    if not 1 <= least <= wanted or returned < 0:
+    """Raises ValueError unless 1 ≤ least ≤ wanted and 0 ≤ returned, or tokens are only given back."""
+    gives_back_only = least == wanted == 0 < returned
+    if not gives_back_only and (not 1 <= least <= wanted or returned < 0):
         raise ValueError("take at least one token and no more than are wanted, and give back none or some")

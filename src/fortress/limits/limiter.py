@@ -115,6 +115,22 @@ class Limiter:
             self._start(self._serve(place))
         return await future
 
+    async def give_back(self, limit: Limit, key: str) -> None:
+        """Undo a charge of a strict limit that turned out not to count; within a minute of it, and lost if the store is away.
+
+        Raises:
+            ValueError: the limit is not strict, so its tokens are leased.
+        """
+        if not limit.strict:
+            raise ValueError("only the tokens of a strict limit are given back")
+        plan, name = self._plan(limit), self._name(limit, key)
+        if self._local.owed(name, plan.local):
+            self._local.take_now(name, plan.returning_locally, 0, 0, returned=1)
+        elif self._breaker.admits(self._monotonic()):
+            await self._return(plan, name)
+        # A refusal that is still remembered here may not hold any more.
+        self._leases.pop((limit, key), None)
+
     async def close(self) -> None:
         """Stop what is under way."""
         for task in tuple(self._tasks):
@@ -190,6 +206,16 @@ class Limiter:
             lease.until = lease.ends
         self._keep(place, lease, now)
         return lease
+
+    async def _return(self, plan: Plan, name: bytes) -> None:
+        try:
+            await self._bounded(self._store.take(name, plan.returning, 0, 0, returned=1))
+        except Exception as error:
+            # Whatever a driver may raise: the store is away, and the token comes back by itself later.
+            self._breaker.failed(self._monotonic())
+            self._observer.on_store_error(error)
+        else:
+            self._breaker.succeeded()
 
     def _next_size(self, place: LeaseKey, plan: Plan, now: float) -> tuple[int, int]:
         """Tokens to lease, and tokens to give back of the lease that has ended: once, whatever becomes of the call."""

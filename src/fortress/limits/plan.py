@@ -28,13 +28,14 @@ class Plan:
     Attributes:
         rate: what is asked of the store.
         local: what is allowed here while the store is away.
+        returning, returning_locally: the same two, for a strict limit's token that is given back within LONGEST_LIFE.
         share: tokens that this worker may have in hand per key; 1 means that it takes no leases.
         lease_seconds: in which tokens in hand may be spent.
         life: seconds in which they may be given back.
         header: the value of `RateLimit-Policy`.
     """
 
-    __slots__ = ("_workers", "header", "lease_seconds", "life", "local", "rate", "share")
+    __slots__ = ("_workers", "header", "lease_seconds", "life", "local", "rate", "returning", "returning_locally", "share")
 
     def __init__(self, limit: Limit, workers: int) -> None:
         share = 1 if limit.strict else max(1, limit.quota // (IN_HAND * workers))
@@ -46,6 +47,8 @@ class Plan:
         held = share * workers if leases else 0
         self.rate = Rate(plain.emission, plain.quota, held, self.life * MICROSECONDS)
         self.local = rate_of(limit.quota, limit.window, share=workers * STRICTER if limit.strict else workers)
+        self.returning = Rate(plain.emission, plain.quota, 0, LONGEST_LIFE * MICROSECONDS)
+        self.returning_locally = Rate(self.local.emission, self.local.quota, 0, LONGEST_LIFE * MICROSECONDS)
         self.header = b'"default";q=%d;w=%d' % (limit.quota, limit.window)
         self._workers = workers
 

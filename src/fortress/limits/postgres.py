@@ -42,8 +42,8 @@ INSERT INTO limit_buckets AS b (key, tat, taken, granted, used)
 SELECT $1::bytea, now + n * $2::bigint, now, n, n * $2::bigint
 FROM (SELECT {_NOW} AS now, CASE WHEN $3::bigint >= $5::bigint THEN LEAST($4::bigint, $3::bigint) ELSE 0 END AS n) AS fresh
 ON CONFLICT (key) DO UPDATE SET (tat, taken, granted, used) = (
-    SELECT CASE WHEN n > 0 THEN now + used_before + n * $2::bigint ELSE b.tat END,
-           CASE WHEN n > 0 THEN now ELSE b.taken END,
+    SELECT CASE WHEN n > 0 OR $4::bigint = 0 THEN now + used_before + n * $2::bigint ELSE b.tat END,
+           CASE WHEN n > 0 OR $4::bigint = 0 THEN now ELSE b.taken END,
            n,
            used_before + n * $2::bigint
     FROM (

@@ -37,7 +37,7 @@ class LimitStore(Protocol):
 
         Raises:
             StoreFull: no room for a new key.
-            ValueError: not 1 ≤ least ≤ wanted, or less than nothing is returned.
+            ValueError: not 1 ≤ least ≤ wanted though something is taken, or less than nothing is returned.
         """
         ...
 

@@ -118,6 +118,19 @@ class LimitStoreContract:
         await store.take(key, rate, 2)
         assert (await store.take(key, rate, 50, returned=40)).granted == SLOW.quota
 
+    async def test_who_wants_none_only_gives_back(self, store: LimitStore) -> None:
+        key, rate = new_key(), Rate(SLOW.emission, SLOW.quota, held=0, life=60_000_000)
+        await store.take(key, SLOW, 25)
+        assert (await store.take(key, rate, 0, 0, returned=4)).granted == 0
+        assert (await store.take(key, SLOW, 30)).granted == 9
+        assert (await store.take(key, rate, 0, 0, returned=1)).remaining == 1
+        assert (await store.take(key, SLOW, 1)).granted == 1
+
+    async def test_giving_back_to_a_key_that_nobody_has_taken_from_changes_nothing(self, store: LimitStore) -> None:
+        key, rate = new_key(), Rate(SLOW.emission, SLOW.quota, held=0, life=60_000_000)
+        await store.take(key, rate, 0, 0, returned=3)
+        assert (await store.take(key, SLOW, 40)).granted == SLOW.quota
+
     async def test_parallel_takes_get_the_quota_and_not_one_more(self, store: LimitStore) -> None:
         key = new_key()
         taken = await asyncio.gather(*(store.take(key, SLOW, 1 + turn % 3) for turn in range(60)))
