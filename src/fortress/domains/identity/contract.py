@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.errors import Conflict, Forbidden, NotFound, Unauthenticated
+from fortress.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable
 
 _CHALLENGE = {"www-authenticate": "Bearer"}
 
@@ -96,3 +96,93 @@ class NotYourself(Forbidden):
     """An administrator who disables themself can't undo it."""
 
     code, title = "users.not_yourself", "You can't disable yourself"
+
+
+class UnknownProvider(NotFound):
+    """Nobody can sign in with a provider of this name (GET /auth/providers lists them)."""
+
+    code, title = "providers.not_found", "There is no such sign-in provider"
+
+
+class ProviderFlowLost(Unauthenticated):
+    """Begun in another browser, too long ago, finished already, or never: the answer does not say which. Begin again."""
+
+    code, title = "auth.provider_flow_lost", "This sign-in was not begun here, or is over"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_CHALLENGE)
+
+
+class ProviderDeclined(Unauthenticated):
+    """The provider, or the person there, said no."""
+
+    code, title = "auth.provider_declined", "The provider did not sign you in"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_CHALLENGE)
+
+
+class ProviderNotTrusted(Unauthenticated):
+    """What the provider said, or somebody in its name, does not hold; the audit log knows what of it."""
+
+    code, title = "auth.provider_not_trusted", "The provider's answer can't be trusted"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_CHALLENGE)
+
+
+class ProviderUnavailable(Unavailable):
+    """The provider does not answer, or not in time. Try again later, or sign in by other means."""
+
+    code, title = "auth.provider_unavailable", "The provider does not answer"
+
+
+class NoFreshProof(Invalid):
+    """This provider can't be asked to have people prove themselves anew."""
+
+    code, title = "auth.provider_not_fresh", "This provider can't ask you anew who you are"
+
+    def __init__(self) -> None:
+        super().__init__([FieldError("/fresh", "This provider can't ask anew", "provider.not_fresh")])
+
+
+class AccountExists(Conflict):
+    """The address has an account: sign in to it, then link this provider (POST /users/me/identities/{name}/start)."""
+
+    code, title = "auth.account_exists", "There is an account of this address; sign in to it and link the provider there"
+
+
+class EmailNotProved(Forbidden):
+    """The provider does not say that the e-mail address is theirs, so no account can be made of it."""
+
+    code, title = "auth.provider_email_unverified", "The provider does not vouch for an e-mail address of yours"
+
+
+class AccountUnusable(Forbidden):
+    """The account of this identity is disabled."""
+
+    code, title = "auth.account_unusable", "This account can't be used"
+
+
+class IdentityTaken(Conflict):
+    """The identity belongs to an account already: this one or another."""
+
+    code, title = "identities.taken", "This identity is linked to an account already"
+
+
+class TooManyIdentities(Conflict):
+    """Unlink one that is not needed any more first."""
+
+    code, title = "identities.too_many", "There are too many identities"
+
+
+class UnknownIdentity(NotFound):
+    """There is no such identity of yours."""
+
+    code, title = "identities.not_found", "There is no such identity"
+
+
+class LastWayIn(Conflict):
+    """Without it nobody could sign in to the account any more: add another way first."""
+
+    code, title = "auth.last_way_in", "This is the last way to sign in to the account"

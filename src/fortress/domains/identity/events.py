@@ -49,3 +49,19 @@ class SessionStolen(Fact, frozen=True):
     version: ClassVar[int] = 1
     user_id: UUID
     session_id: UUID
+
+
+class IdentityLinked(Fact, frozen=True):
+    """A person can sign in by an identity elsewhere from now on."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+    identity_id: UUID
+
+
+class IdentityUnlinked(Fact, frozen=True):
+    """A person can't sign in by this identity any more."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+    identity_id: UUID

@@ -9,6 +9,7 @@ ACCOUNT_SESSIONS = Permission("account:sessions", "See and end one's own session
 ACCOUNT_KEYS = Permission("account:api-keys", "Make, see and revoke one's own API keys", by=SESSION_ONLY)
 ACCOUNT_EXPORT = Permission("account:export", "Get everything that is kept of oneself", by=SESSION_ONLY)
 ACCOUNT_ERASE = Permission("account:erase", "Erase one's own account", by=SESSION_ONLY)
+ACCOUNT_IDENTITIES = Permission("account:identities", "See, link and unlink one's own identities elsewhere", by=SESSION_ONLY)
 
 USERS_LIST = Permission("users:list", "List everyone")
 USERS_READ = Permission("users:read", "See an account", reach=True)
@@ -24,6 +25,7 @@ MEMBER = Role(
         ACCOUNT_KEYS,
         ACCOUNT_EXPORT,
         ACCOUNT_ERASE,
+        ACCOUNT_IDENTITIES,
         OWN_PERMISSIONS,
         USERS_READ.own,
     ],

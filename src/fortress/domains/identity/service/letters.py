@@ -26,3 +26,18 @@ def password_changed(to: str, site: str) -> Mail:
         "If it was not you, tell us at once: somebody knows your old password.\n"
     )
     return Mail(to, f"Your password at {site} was changed", text)
+
+
+def identity_linked(to: str, site: str, provider: str) -> Mail:
+    """To somebody who can sign in with another provider from now on (ASVS V6.3.7)."""
+    text = (
+        f"Your account at {site} can be signed in to with {provider} from now on.\n\n"
+        "If it was not you, unlink it in your account, change your password, and tell us.\n"
+    )
+    return Mail(to, f"{provider} was linked to your account at {site}", text)
+
+
+def identity_unlinked(to: str, site: str, provider: str) -> Mail:
+    """To somebody who can't sign in with a provider any more (ASVS V6.3.7)."""
+    text = f"Your account at {site} can't be signed in to with {provider} any more.\n\nIf it was not you, tell us at once.\n"
+    return Mail(to, f"{provider} was unlinked from your account at {site}", text)

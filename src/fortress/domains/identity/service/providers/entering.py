@@ -1,0 +1,135 @@
+"""Signing in, and signing up, with an identity elsewhere (ASVS V6.8)."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+import msgspec
+
+from fortress.background import Background
+from fortress.clock import Clock, Ids
+from fortress.data import Database, Unit
+from fortress.domains.access.contract import Access
+from fortress.domains.identity.contract import AccountExists, AccountUnusable, EmailNotProved, EmailTaken, IdentityTaken, UserStatus
+from fortress.domains.identity.events import IdentityLinked, UserSignedUp
+from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow, User
+from fortress.domains.identity.models.addresses import read_address
+from fortress.domains.identity.repository import IdentityRepository, UserRepository
+from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.accounts import SignUpWish, draft
+from fortress.domains.identity.service.pairs import TokenPair
+from fortress.domains.identity.service.providers.client import Proved
+from fortress.domains.identity.service.providers.flows import ProviderFlows
+from fortress.domains.identity.service.starting import Device, SessionStarter
+from fortress.errors import Refusal
+from fortress.mail import Mailer
+from fortress.security import ANONYMOUS, SYSTEM
+from fortress.settings import Settings
+
+
+class ProviderSignIn:
+    """Who comes with a provider's word."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: UserRepository,
+        identities: IdentityRepository,
+        access: Access,
+        flows: ProviderFlows,
+        starter: SessionStarter,
+        mailer: Mailer,
+        background: Background,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._identities = identities
+        self._access = access
+        self._flows = flows
+        self._starter = starter
+        self._mailer = mailer
+        self._background = background
+        self._site = settings.site
+        self._clock = clock
+        self._ids = ids
+
+    async def enter(self, flow: ProviderFlow, proved: Proved, device: Device) -> TokenPair:
+        """A new session of whose identity this is; of a new account, where it is nobody's yet.
+
+        An account that has the address is never theirs for that alone: who can sign in to it links the identity there
+        (ASVS V6.8.1).
+
+        Raises:
+            AccountExists: the address has an account.
+            EmailNotProved: there is no account, and no address that one could be made of.
+            AccountUnusable: the account is disabled.
+        """
+        try:
+            person = await self._person(flow.provider, proved)
+            user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=person)
+            if user is None or user.status is not UserStatus.ACTIVE:
+                raise AccountUnusable
+            pair = await self._starter.begin(user, device, factors=proved.factors)
+            if pair is None:
+                raise AccountUnusable
+        except Refusal as refusal:
+            await self._flows.refused(flow.provider, FlowPurpose.SIGN_IN, refusal)
+            raise
+        return pair
+
+    async def _person(self, provider: str, proved: Proved) -> UUID:
+        known = await self._known(proved)
+        if known is None:
+            try:
+                return await self._new(provider, proved)
+            except IdentityTaken:
+                # Another request of the same person was quicker.
+                known = await self._known(proved)
+        if known is None:
+            raise AccountUnusable
+        async with self._database.unit(SYSTEM) as unit:
+            await self._identities.seen(unit, id=known.id, user=known.user_id, now=self._clock.now())
+        return known.user_id
+
+    async def _known(self, proved: Proved) -> Identity | None:
+        return await self._identities.known.maybe(self._database.reader(SYSTEM), issuer=proved.issuer, subject=proved.subject)
+
+    async def _new(self, provider: str, proved: Proved) -> UUID:
+        user = self._draft(proved)
+        if await self._users.by_email.maybe(self._database.reader(SYSTEM), email=user.email) is not None:
+            raise AccountExists
+        try:
+            async with self._database.unit(ANONYMOUS) as unit:
+                await self._users.add(unit, user)
+                await self._access.welcome(unit, user.id, ())
+                unit.record(UserSignedUp(user_id=user.id))
+                unit.audit("users.signed_up", target=user.id, detail={"provider": provider})
+                await add_identity(unit, self._identities, new_identity(self._ids.new(), user.id, provider, proved, self._clock))
+        except EmailTaken:
+            raise AccountExists from None
+        self._background.start(self._mailer.send(letters.welcome(user.email, self._site)))
+        return user.id
+
+    def _draft(self, proved: Proved) -> User:
+        """An account of the address that the provider vouches for, without a password."""
+        try:
+            email = read_address(proved.email or "")
+        except ValueError:
+            raise EmailNotProved from None
+        return msgspec.structs.replace(draft(self._ids.new(), SignUpWish(email, "", None), "", self._clock), password_hash=None)
+
+
+def new_identity(id: UUID, person: UUID, provider: str, proved: Proved, clock: Clock) -> Identity:
+    """The identity that a provider has proved, as this person's. Pure but for the time."""
+    now = clock.now()
+    return Identity(id, person, provider, proved.issuer, proved.subject, created_at=now, used_at=now)
+
+
+async def add_identity(unit: Unit, identities: IdentityRepository, identity: Identity) -> None:
+    """Write an identity down, with what is told of it. Raises IdentityTaken when it is written at the end of the unit."""
+    await identities.add(unit, identity)
+    unit.record(IdentityLinked(user_id=identity.user_id, identity_id=identity.id))
+    unit.audit("identities.linked", target=identity.id, detail={"provider": identity.provider})

@@ -1,0 +1,106 @@
+"""Identities elsewhere of people who have an account here: linking, seeing and unlinking them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from fortress.background import Background
+from fortress.clock import Clock, Ids
+from fortress.data import Database
+from fortress.domains.identity.contract import LastWayIn, ProviderFlowLost, TooManyIdentities, UnknownIdentity
+from fortress.domains.identity.events import IdentityUnlinked
+from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
+from fortress.domains.identity.repository import MOST_IDENTITIES, IdentityRepository, SessionRepository, UserRepository
+from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.pairs import owner_of
+from fortress.domains.identity.service.providers.client import Proved
+from fortress.domains.identity.service.providers.entering import add_identity, new_identity
+from fortress.domains.identity.service.providers.flows import ProviderFlows
+from fortress.errors import Refusal
+from fortress.mail import Mail, Mailer
+from fortress.security import SYSTEM, Principal
+from fortress.settings import Settings
+
+
+class IdentityService:
+    """The identities elsewhere of one person."""
+
+    def __init__(
+        self,
+        database: Database,
+        identities: IdentityRepository,
+        sessions: SessionRepository,
+        users: UserRepository,
+        flows: ProviderFlows,
+        mailer: Mailer,
+        background: Background,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._database = database
+        self._identities = identities
+        self._sessions = sessions
+        self._users = users
+        self._flows = flows
+        self._mailer = mailer
+        self._background = background
+        self._site = settings.site
+        self._clock = clock
+        self._ids = ids
+
+    async def all_of(self, caller: Principal) -> list[Identity]:
+        """The caller's own, oldest first."""
+        return await self._identities.of_user(self._database.reader(caller), user=caller.id)
+
+    async def link(self, flow: ProviderFlow, proved: Proved) -> Identity:
+        """The identity, as one of the person's who began this; they may sign in by it from now on.
+
+        Raises:
+            ProviderFlowLost: the session in which it was begun has ended.
+            IdentityTaken: it is somebody's already.
+            TooManyIdentities: they have enough of them.
+        """
+        try:
+            return await self._link(flow, proved)
+        except Refusal as refusal:
+            await self._flows.refused(flow.provider, FlowPurpose.LINK, refusal, flow.user_id)
+            raise
+
+    async def unlink(self, id: UUID, caller: Principal) -> None:
+        """Let nobody sign in by this identity any more.
+
+        Raises:
+            UnknownIdentity: it is not there, or not the caller's.
+            LastWayIn: they could not sign in any more.
+        """
+        async with self._database.unit(caller) as unit:
+            owner = await self._identities.owner_locked(unit, user=caller.id)
+            gone = await self._identities.unlink(unit, id=id, user=caller.id)
+            if not gone:
+                raise UnknownIdentity
+            if owner.password_hash is None and not await self._identities.of_user(unit, user=caller.id):
+                raise LastWayIn
+            unit.record(IdentityUnlinked(user_id=caller.id, identity_id=id))
+            unit.audit("identities.unlinked", target=id, detail={"provider": gone[0]})
+        self._background.start(self._tell(caller.id, letters.identity_unlinked, gone[0]))
+
+    async def _link(self, flow: ProviderFlow, proved: Proved) -> Identity:
+        if flow.user_id is None or flow.session_id is None:
+            raise ProviderFlowLost
+        identity = new_identity(self._ids.new(), flow.user_id, flow.provider, proved, self._clock)
+        async with self._database.unit(owner_of(flow.session_id, flow.user_id)) as unit:
+            living = await self._sessions.living.maybe(unit, id=flow.session_id, user=flow.user_id, now=self._clock.now())
+            if living is None:
+                raise ProviderFlowLost
+            if len(await self._identities.of_user(unit, user=flow.user_id)) >= MOST_IDENTITIES:
+                raise TooManyIdentities
+            await add_identity(unit, self._identities, identity)
+        self._background.start(self._tell(flow.user_id, letters.identity_linked, flow.provider))
+        return identity
+
+    async def _tell(self, person: UUID, letter: Callable[[str, str, str], Mail], provider: str) -> None:
+        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=person)
+        if user is not None:
+            await self._mailer.send(letter(user.email, self._site, self._flows.title_of(provider)))
