@@ -191,6 +191,13 @@ class Server:
             self.command(*arguments), cwd=self._directory, env=environment, capture_output=True, text=True, timeout=START_SECONDS
         )
 
+    def begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Another `fortress` command on the same settings, whose standard error is read while it runs."""
+        environment = {**self.environment, "FORTRESS_APP": self._target}
+        return subprocess.Popen(
+            self.command(*arguments), cwd=self._directory, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
+
     @property
     def _running(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "not started"

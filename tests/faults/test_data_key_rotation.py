@@ -1,0 +1,187 @@
+"""The keys that guard people's data change under load: no request fails, all is readable after, a kill does no harm (ASVS V11.2.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import pytest
+from tests.faults.harness.live import LiveClient
+from tests.faults.harness.projects import GENEROUS, write_generous
+from tests.faults.harness.serving import Server
+from tests.faults.harness.workers import each_worker
+
+from fortress.testing.callers import Callers
+from fortress.testing.client import Caller
+
+pytestmark = pytest.mark.faults
+
+PEOPLE: Final = 6
+SKU: Final = "TEA-GREEN"
+
+
+@pytest.fixture(scope="module")
+def server(serve: Callable[..., Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """Two workers, whose requests may take so long that old keys are waited for a few seconds only."""
+    directory = write_generous(tmp_path_factory.mktemp("project"))
+    return serve(target=GENEROUS, directory=directory, limit_store="memory", request_timeout=3)
+
+
+class Customers:
+    """People who place orders with a note on one worker, and read all of theirs on every worker.
+
+    Attributes:
+        seen: how requests were answered, by kind and status.
+        wrong: notes that were not what somebody had written.
+    """
+
+    def __init__(self, workers: list[LiveClient]) -> None:
+        self._workers = workers
+        self.seen: Counter[tuple[str, int]] = Counter()
+        self.wrong: list[str] = []
+        self.notes: dict[str, str] = {}
+        self.over = False
+
+    async def order(self, person: Caller, worker: LiveClient) -> None:
+        note = f"for {person.id} {os.urandom(4).hex()}"
+        placed = await worker.post("/orders", {"items": [{"sku": SKU, "quantity": 1}], "note": note}, as_=person)
+        self.seen["write", placed.status] += 1
+        if placed.status == 201:
+            self.notes[placed.json()["id"]] = note
+
+    async def read(self, person: Caller, worker: LiveClient) -> None:
+        found = await worker.get("/orders", as_=person)
+        self.seen["read", found.status] += 1
+        if found.status == 200:
+            self.wrong += [order["id"] for order in found.json()["items"] if order["note"] != self.notes.get(order["id"], order["note"])]
+
+    async def live(self, number: int, person: Caller) -> None:
+        while not self.over:
+            await self.order(person, self._workers[number % len(self._workers)])
+            for worker in self._workers:
+                await self.read(person, worker)
+
+    @asynccontextmanager
+    async def shopping(self, people: list[Caller]) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(self.live(number, person)) for number, person in enumerate(people)]
+        try:
+            yield
+        finally:
+            self.over = True
+            await asyncio.gather(*tasks)
+
+    def all_was_well(self) -> None:
+        assert set(self.seen) == {("write", 201), ("read", 200)}, self.seen
+        assert self.wrong == []
+        assert self.seen["write", 201] > 20
+
+
+@pytest.fixture
+async def people(server: Server, callers: Callers, owner: Any) -> list[Caller]:
+    """Customers, and a full shelf."""
+    await owner.execute("UPDATE products SET stock = 1000000 WHERE sku = $1", SKU)
+    return [await callers.person(f"customer-{os.urandom(4).hex()}") for _ in range(PEOPLE)]
+
+
+@asynccontextmanager
+async def shopping(server: Server, people: list[Caller], address: Callable[[], str]) -> AsyncIterator[Customers]:
+    async with each_worker(server, address) as workers:
+        customers = Customers(list(workers.values()))
+        async with customers.shopping(people):
+            yield customers
+    customers.all_was_well()
+
+
+async def keys(server: Server, *words: str) -> dict[str, Any]:
+    """What a `fortress keys` command says as JSON."""
+    ended = await asyncio.to_thread(server.run, "keys", *words, "--json")
+    assert ended.returncode == 0, ended.stderr
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
+
+
+async def killed_at(server: Server, line: str, *words: str) -> None:
+    """Begin a `fortress keys` command, and kill it when it has said `line`."""
+    with server.begin("keys", *words) as process:
+
+        def until_said() -> bool:
+            assert process.stderr is not None
+            return any(line.encode() in said for said in process.stderr)
+
+        said = await asyncio.to_thread(until_said)
+        process.send_signal(signal.SIGKILL)
+        assert said, f"it ended without {line!r}"
+    assert process.returncode == -signal.SIGKILL
+
+
+def ring(server: Server) -> list[dict[str, Any]]:
+    """The wrapping keys of the ring's file."""
+    found: list[dict[str, Any]] = json.loads((server.state_dir / "keyring.json").read_bytes())["wrapping"]
+    return found
+
+
+async def readable_after_a_restart(server: Server, people: list[Caller], customers: Customers, address: Callable[[], str]) -> None:
+    """Nothing that a worker holds in memory helps here."""
+    server.stop()
+    server.start()
+    async with LiveClient(server.port, address=address, kept=False) as client:
+        found: dict[str, str] = {}
+        for person in people:
+            reply = await client.get("/orders?limit=100", as_=person)
+            assert reply.status == 200, server.faults()
+            found |= {order["id"]: order["note"] for order in reply.json()["items"]}
+    assert found
+    assert found.items() <= customers.notes.items()
+
+
+async def test_wrapping_keys_change_under_load_and_old_ones_are_destroyed(
+    server: Server, people: list[Caller], owner: Any, address: Callable[[], str]
+) -> None:
+    old = {f"ring:{key['id']}" for key in ring(server)}
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        before = await owner.fetchrow("SELECT key_id, wrapped FROM data_keys WHERE subject = $1", people[0].id)
+        done = await keys(server, "rotate", "wrapping", "--destroy-old")
+    assert {f"ring:{id}" for id in done["destroyed"]} == old
+    assert done["rewrapped"] >= PEOPLE
+    status = await keys(server, "status")
+    assert (status["behind"], status["current"]) == (0, done["key"])
+    assert await owner.fetchval("SELECT count(*) FROM data_keys WHERE wrapped IS NOT NULL AND key_id <> $1", done["key"]) == 0
+    await readable_after_a_restart(server, people, customers, address)
+    await restored_key_is_refused(server, owner, people, before, address)
+
+
+async def restored_key_is_refused(server: Server, owner: Any, people: list[Caller], before: Any, address: Callable[[], str]) -> None:
+    """A data key as a backup from before has it, wrapped by a key that is destroyed."""
+    kept = await owner.fetchrow("SELECT key_id, wrapped FROM data_keys WHERE subject = $1", people[0].id)
+    put = "UPDATE data_keys SET key_id = $2, wrapped = $3 WHERE subject = $1"
+    await owner.execute(put, people[0].id, *before)
+    server.stop()
+    server.start()
+    async with LiveClient(server.port, address=address, kept=False) as client:
+        refused = await client.get("/orders", as_=people[0])
+        assert refused.status == 500
+        assert "for " not in refused.body.decode()
+        assert (await client.get("/orders", as_=people[1])).status == 200
+    await owner.execute(put, people[0].id, *kept)
+
+
+async def test_killed_in_the_middle_the_same_command_finishes_a_rotation_of_wrapping_keys(
+    server: Server, people: list[Caller], address: Callable[[], str]
+) -> None:
+    old = [key["id"] for key in ring(server)]
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        await killed_at(server, "wrapping keys anew:", "rotate", "wrapping", "--destroy-old")
+        assert len(ring(server)) == len(old) + 1, "the new key is there, and the old one not gone"
+        done = await keys(server, "rotate", "wrapping", "--destroy-old")
+    assert done["resumed"]
+    assert sorted(done["destroyed"]) == sorted(old)
+    assert len(ring(server)) == 1
+    await readable_after_a_restart(server, people, customers, address)
