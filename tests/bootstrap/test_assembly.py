@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Protocol
+from typing import Any, Protocol
+from uuid import UUID
 
 import pytest
 
 from fortress import Fortress
 from fortress.bootstrap.assembly import Assembly
+from fortress.data import Entity, OwnKey, Personal, Unit
 from fortress.domain import Domain
 from fortress.domains import standard
 from fortress.errors import BrokenRules, CannotStart
@@ -96,3 +98,26 @@ def test_plain_http_beyond_loopback_is_refused_in_production(host: str) -> None:
     with pytest.raises(CannotStart, match="SEC001"):
         Fortress(domains=standard).check(settings)
     Fortress(domains=standard).check(settings.model_copy(update={"trusted_proxies": ("10.0.0.0/8",)}))
+
+
+class Friend(Entity, frozen=True):
+    __tablename__ = "friends"
+    id: OwnKey
+    nickname: Personal[str]
+
+
+class Friends:
+    async def export(self, person: UUID) -> dict[str, list[Any]]:
+        return {"friends": [person]}
+
+    async def erase(self, unit: Unit, person: UUID) -> None:
+        del unit, person
+
+
+def test_personal_data_that_nobody_can_have_or_forget_stops_the_start() -> None:
+    with pytest.raises(BrokenRules) as caught:
+        Assembly([Domain("friends", models=[Friend])], current=1)
+    (breach,) = caught.value.breaches
+    assert (breach.rule, breach.where) == ("SEC002", "domain friends")
+    assert "Friend" in breach.what
+    assert Assembly([Domain("friends", models=[Friend], personal=Friends)], current=1).personal_names() == {"nickname"}

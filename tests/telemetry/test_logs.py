@@ -19,6 +19,7 @@ import structlog
 from fortress.context import RequestContext, current
 from fortress.security.permissions import Method
 from fortress.security.principal import Principal
+from fortress.telemetry.redaction import HIDDEN
 
 SOMEBODY = UUID("01890000-0000-7000-8000-000000000001")
 LINE = {
@@ -220,3 +221,10 @@ log.info('after')
     assert sorted(line.split('"event":"')[1].split('"')[0] for line in lines) == ["after", "child", "parent"]
     workers = {line.rpartition('"worker":')[2] for line in lines}
     assert len(workers) == 2
+
+
+def test_what_a_log_was_told_to_hide_is_hidden(written: Any) -> None:
+    written.logs.hide({"Nickname"})
+    structlog.get_logger().info("friend.made", nickname="planted", number=1)
+    line = written.record()
+    assert (line["nickname"], line["number"]) == (HIDDEN, 1)

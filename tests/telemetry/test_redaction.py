@@ -76,3 +76,11 @@ def test_a_long_trace_keeps_its_beginning_and_its_end() -> None:
     assert len(cleaned) <= MAX_TRACE + 10
     assert cleaned.startswith("Traceback\n")
     assert cleaned.endswith("ValueError: the reason")
+
+
+def test_what_is_called_as_personal_data_is_hidden_under_exactly_that_name() -> None:
+    fields = {"note": "planted", "Note": "planted", "outer": [{"note": "planted"}], "note_id": "shown", "empty": {"note": None}}
+    assert clean_fields(fields, frozenset({"note"})) == {
+        "note": HIDDEN, "Note": HIDDEN, "outer": [{"note": HIDDEN}], "note_id": "shown", "empty": {"note": None}
+    }  # fmt: skip
+    assert clean_fields({"note": "shown"}) == {"note": "shown"}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from fortress.data.catalogue import OWN
+from fortress.data.entity import shape_of
 from fortress.data.migration import Branch
 from fortress.data.migration.names import runtime_branch
 from fortress.data.migration.schema import Schema
@@ -48,6 +49,7 @@ class Assembly:
         declared = [item for domain in domains for item in domain.declared_routes()]
         roles = [(domain.name, role) for domain in domains for role in domain.roles]
         breaches: list[BrokenRule] = [*route_breaches(declared), *role_breaches(roles, declared, ADMINISTRATOR)]
+        breaches += personal_breaches(domains)
         if breaches:
             raise BrokenRules(breaches)
         routes: list[Route] = [*self._own_routes(), *declared]
@@ -91,9 +93,24 @@ class Assembly:
         own = runtime_branch([entity.table for entity in OWN])
         return [own, *(Branch(domain.name, domain.migrations, _tables(domain)) for domain in self.domains if domain.migrations)]
 
+    def personal_names(self) -> frozenset[str]:
+        """What fields of personal data are called, in any domain."""
+        shapes = [shape_of(model).personal for domain in self.domains for model in domain.models]
+        return frozenset(field.name for personal in shapes if personal for field in personal.sealed)
+
     def _own_routes(self) -> list[Route]:
         documents = [document_route(version) for version in range(1, self.current + 1)]
         return [*health.ROUTES, *docs.ROUTES, *wellknown.ROUTES, *documents]
+
+
+def personal_breaches(domains: Sequence[Domain]) -> Iterator[BrokenRule]:
+    """The domains that keep personal data, and can neither hand it out nor forget it (rule SEC002)."""
+    for domain in domains:
+        kept = [model.__qualname__ for model in domain.models if shape_of(model).personal]
+        if kept and domain.personal is None:
+            what = f"domain {domain.name} keeps personal data ({', '.join(kept)}) without personal="
+            why = "People may have what is kept of them, and have it forgotten. Name the service that does both: personal=…Records."
+            yield BrokenRule("SEC002", what, f"domain {domain.name}", why)
 
 
 def _limited(route: Route, set_limit: SetLimit) -> Route:

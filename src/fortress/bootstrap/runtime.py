@@ -113,6 +113,7 @@ class Runtime:
         """Make what services need: keys, database, hashing. Raises CannotStart."""
         settings = self.settings
         self._stack.callback(self._logs.close)
+        self._logs.hide(self.assembly.personal_names())
         self.ring = open_keyring(settings, self._clock)
         self.wrapping = await self._stack.enter_async_context(open_wrapping(settings, self.ring))
         self.metrics = Metrics(self._board)

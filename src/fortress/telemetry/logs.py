@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from types import TracebackType
 from typing import Any, Final
 
@@ -71,6 +71,7 @@ class Logs:
         self._sink = Sink(descriptor, self._lost)
         self._put = self._sink.put
         self._quiet = level > logging.INFO
+        self._personal: frozenset[str] = frozenset()
         self._worker = os.getpid()
         os.register_at_fork(after_in_child=self._in_child)
 
@@ -78,6 +79,10 @@ class Logs:
     def dropped(self) -> int:
         """Lines lost since this process began, because nobody read them fast enough."""
         return self._sink.dropped
+
+    def hide(self, names: Iterable[str]) -> None:
+        """From now on hide what is logged by one of these names: personal data has them (ASVS V16.2.5)."""
+        self._personal |= {name.lower() for name in names}
 
     def access_line(self, fields: dict[str, Any]) -> None:
         """The line of one answered request. The lean way: the fields are ours, so nothing is searched for secrets.
@@ -102,7 +107,7 @@ class Logs:
             trace = _trace(fields.pop("exc_info", None))
             event = fields.pop("event", "")
             record = {"ts": self._now(), "level": _plain_level(level), "event": clean_text(str(event)), **_context()}
-            record |= clean_fields(fields)
+            record |= clean_fields(fields, self._personal)
             if trace:
                 record["exception"] = clean_trace(trace)
             record["worker"] = self._worker

@@ -41,9 +41,9 @@ _CONTROLS_IN_TRACE: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029
 _ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 
 
-def clean_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A log record's fields, fit to be written."""
-    return {_text(str(key), 100): _field(str(key), value, 0) for key, value in _some(fields.items())}
+def clean_fields(fields: Mapping[str, Any], personal: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """A log record's fields, fit to be written; what has the name of personal data, in lower case, is hidden as secrets are."""
+    return {_text(str(key), 100): _field(str(key), value, 0, personal) for key, value in _some(fields.items())}
 
 
 def clean_text(text: str) -> str:
@@ -58,15 +58,16 @@ def clean_trace(text: str) -> str:
     return _CONTROLS_IN_TRACE(_escape, _SECRET_VALUES(HIDDEN, text))
 
 
-def _field(key: str, value: Any, depth: int) -> Any:
-    return HIDDEN if value is not None and _names_a_secret(key) else _value(value, depth)
+def _field(key: str, value: Any, depth: int, personal: frozenset[str]) -> Any:
+    hidden = value is not None and (key.lower() in personal or _names_a_secret(key))
+    return HIDDEN if hidden else _value(value, depth, personal)
 
 
 def _names_a_secret(key: str) -> bool:
     return _SECRET_ANYWHERE(key) is not None or any(word.lower() in _SECRET_WORDS for word in _WORDS(key))
 
 
-def _value(value: Any, depth: int) -> Any:
+def _value(value: Any, depth: int, personal: frozenset[str]) -> Any:
     if value is None or isinstance(value, (bool, int, float, UUID, datetime, date)):
         return value
     if isinstance(value, str):
@@ -75,9 +76,9 @@ def _value(value: Any, depth: int) -> Any:
         return f"[{len(value)} bytes]"
     if depth < MAX_DEPTH:
         if isinstance(value, Mapping):
-            return {_text(str(key), 100): _field(str(key), item, depth + 1) for key, item in _some(value.items())}
+            return {_text(str(key), 100): _field(str(key), item, depth + 1, personal) for key, item in _some(value.items())}
         if isinstance(value, (list, tuple, set, frozenset)):
-            return [_value(item, depth + 1) for item in _some(value)]
+            return [_value(item, depth + 1, personal) for item in _some(value)]
     return clean_text(_said(value))
 
 
