@@ -163,7 +163,7 @@ async def list_my_identities(identities: IdentityService, principal: Principal) 
 
 
 @post(
-    "/users/me/identities/{name:str}/start",
+    "/users/me/providers/{name:str}/start",
     allow=ACCOUNT_IDENTITIES,
     limit=strict(per_minute(10)),
     fresh=minutes(5),
@@ -178,7 +178,7 @@ async def start_linking_identity(
 
 
 @post(
-    "/users/me/identities/{name:str}/complete",
+    "/users/me/providers/{name:str}/complete",
     allow=ACCOUNT_IDENTITIES,
     limit=strict(per_minute(10)),
     errors=[*_REFUSED, IdentityTaken, TooManyIdentities],
