@@ -24,6 +24,7 @@ class User(Entity, frozen=True):
         email_key: finds it in whatever spelling; unique.
         name_key: finds everybody of a name, in whatever case.
         password_hash: None for people who sign in by other means only.
+        verified_at: when the address was proved to be theirs.
     """
 
     __tablename__ = "users"
@@ -43,3 +44,4 @@ class User(Entity, frozen=True):
     version: Version
     email_key: Annotated[bytes, Blind("email", comparable)] = b""
     name_key: Annotated[bytes | None, Blind("name", folded)] = None
+    verified_at: datetime | None = None

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.data import Repository, blind, change, delete, one, page, param, select, update
+from fortress.data import Repository, blind, change, delete, func, one, page, param, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import User
 
@@ -20,6 +20,7 @@ class Credentials(msgspec.Struct, frozen=True):
     id: UUID
     password_hash: str | None
     status: UserStatus
+    verified_at: datetime | None
 
 
 class UserRepository(Repository[User]):
@@ -27,7 +28,10 @@ class UserRepository(Repository[User]):
 
     by_id = one(select(User).where(User.c.id == param("id")))
     by_email = one(select(User).where(User.c.email_key == blind("email")))
-    credentials = one(select(User.c.id, User.c.password_hash, User.c.status).where(User.c.email_key == blind("email")), into=Credentials)
+    credentials = one(
+        select(User.c.id, User.c.password_hash, User.c.status, User.c.verified_at).where(User.c.email_key == blind("email")),
+        into=Credentials,
+    )
     named = page(select(User).where(User.c.name_key == blind("name")), newest_first=User.c.created_at)
     recent = page(select(User), newest_first=User.c.created_at)
     erase = change(delete(User).where(User.c.id == param("person")))
@@ -44,4 +48,15 @@ class UserRepository(Repository[User]):
         update(User)
         .where(User.c.id == param("id"), User.c.password_hash == param("verified"), User.c.status == UserStatus.ACTIVE)
         .values(password_hash=param("password_hash"), version=User.c.version + 1)
+    )
+    # None had a password before: then the one that is set is bound to that.
+    reset_password = change(
+        update(User)
+        .where(
+            User.c.id == param("id"), User.c.password_hash.is_not_distinct_from(param("verified", str)), User.c.status == UserStatus.ACTIVE
+        )
+        .values(password_hash=param("password_hash"), verified_at=func.coalesce(User.c.verified_at, _now), version=User.c.version + 1)
+    )
+    verify = change(
+        update(User).where(User.c.id == param("id"), User.c.verified_at.is_(None)).values(verified_at=_now, version=User.c.version + 1)
     )
