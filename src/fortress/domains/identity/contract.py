@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Protocol
 from uuid import UUID
@@ -186,3 +187,77 @@ class LastWayIn(Conflict):
     """Without it nobody could sign in to the account any more: add another way first."""
 
     code, title = "auth.last_way_in", "This is the last way to sign in to the account"
+
+
+class MfaRequired(Forbidden):
+    """The first proof was right, and a second is asked for: POST /auth/mfa with `mfa_token` and a code, or a passkey.
+
+    Args:
+        token: good for five minutes, five answers and one session; a secret.
+        methods: what may be answered with.
+    """
+
+    code, title = "auth.mfa_required", "A second step is needed to sign in"
+
+    def __init__(self, token: str, methods: Sequence[str]) -> None:
+        super().__init__(data={"mfa_token": token, "methods": list(methods)})
+
+
+class SecondStepFailed(Unauthenticated):
+    """Token, code or passkey is wrong, used, too old or not yours: the answer does not say which. Sign in again."""
+
+    code, title = "auth.second_step_failed", "The second step was not right"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_CHALLENGE)
+
+
+class InvalidPasskey(Unauthenticated):
+    """The passkey, its answer or its account is not good for signing in: the answer does not say which."""
+
+    code, title = "auth.invalid_passkey", "This passkey did not sign you in"
+
+    def __init__(self) -> None:
+        super().__init__(headers=_CHALLENGE)
+
+
+class PasskeysUnavailable(Unavailable):
+    """Passkeys are not installed here; the log says what to do."""
+
+    code, title = "passkeys.unavailable", "Passkeys can't be used here"
+
+
+class PasskeyTaken(Conflict):
+    """This passkey is registered already."""
+
+    code, title = "passkeys.taken", "This passkey is registered already"
+
+
+class TooManyPasskeys(Conflict):
+    """Remove one that is not needed any more first."""
+
+    code, title = "passkeys.too_many", "There are too many passkeys"
+
+
+class UnknownPasskey(NotFound):
+    """There is no such passkey of yours."""
+
+    code, title = "passkeys.not_found", "There is no such passkey"
+
+
+class AuthenticatorExists(Conflict):
+    """You have an authenticator app; remove it first (DELETE /users/me/mfa)."""
+
+    code, title = "mfa.exists", "There is an authenticator app already"
+
+
+class NoSecondFactor(NotFound):
+    """There is no second factor of yours that this could be done to."""
+
+    code, title = "mfa.not_found", "There is no such second factor"
+
+
+class LastWayIn(Conflict):
+    """Without it you could not sign in any more: set a password, link an identity or add a passkey first."""
+
+    code, title = "users.last_way_in", "This is your last way to sign in"

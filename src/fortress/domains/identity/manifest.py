@@ -16,7 +16,7 @@ from fortress.domains.identity.events import (
     UserErased,
     UserSignedUp,
 )
-from fortress.domains.identity.models import ApiKey, Identity, ProviderFlow, Session, User
+from fortress.domains.identity.models import ApiKey, Authenticator, Challenge, Identity, Passkey, ProviderFlow, RecoveryCode, Session, User
 from fortress.domains.identity.policy import (
     ACCOUNT_ERASE,
     ACCOUNT_EXPORT,
@@ -31,9 +31,14 @@ from fortress.domains.identity.policy import (
     USERS_WRITE,
 )
 from fortress.domains.identity.repository import (
+    AccountLock,
     ApiKeyRepository,
+    AuthenticatorRepository,
+    ChallengeRepository,
     IdentityRepository,
+    PasskeyRepository,
     ProviderFlowRepository,
+    RecoveryCodeRepository,
     SessionRepository,
     UserRepository,
 )
@@ -54,6 +59,7 @@ from fortress.domains.identity.service import (
     SignInService,
 )
 from fortress.domains.identity.service.providers import ConfiguredProviders, IdentityService, ProviderFlows, ProviderSignIn
+from fortress.domains.identity.service.ways_in import WaysIn
 
 _HOUR: Final = 3600.0
 
@@ -94,6 +100,12 @@ identity = Domain(
         ApiKeyRepository,
         IdentityRepository,
         ProviderFlowRepository,
+        AccountLock,
+        AuthenticatorRepository,
+        RecoveryCodeRepository,
+        PasskeyRepository,
+        ChallengeRepository,
+        WaysIn,
     ],
     permissions=[
         ACCOUNT_READ,
@@ -109,7 +121,7 @@ identity = Domain(
     ],
     roles=[MEMBER],
     facts=[UserSignedUp, UserDisabled, UserEnabled, UserErased, PasswordChanged, SessionStolen, IdentityLinked, IdentityUnlinked],
-    models=[User, Session, ApiKey, Identity, ProviderFlow],
+    models=[User, Session, ApiKey, Identity, ProviderFlow, Authenticator, RecoveryCode, Passkey, Challenge],
     routes=ROUTES,
     migrations=migrations_beside(__name__),
     personal=IdentityRecords,

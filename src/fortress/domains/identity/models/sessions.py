@@ -16,6 +16,9 @@ class EndedBy(StrEnum):
     PASSWORD_CHANGE = "password_change"  # noqa: S105 - a reason, not a password
     ADMINISTRATOR = "administrator"
     REUSE = "reuse"
+    FACTOR_CHANGE = "factor_change"
+    PROVED_ANEW = "proved_anew"
+    TOO_MANY = "too_many"
 
 
 class Session(Entity, frozen=True):
