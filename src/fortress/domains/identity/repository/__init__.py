@@ -3,7 +3,7 @@
 from fortress.domains.identity.repository.accounts import Credentials, UserRepository
 from fortress.domains.identity.repository.challenges import ChallengeRepository
 from fortress.domains.identity.repository.devices import MOST_DEVICES, DeviceMarks, DeviceRepository
-from fortress.domains.identity.repository.factors import AccountLock, AuthenticatorRepository, RecoveryCodeRepository, Standing
+from fortress.domains.identity.repository.factors import Account, AccountLock, AuthenticatorRepository, RecoveryCodeRepository, Standing
 from fortress.domains.identity.repository.keys import ApiKeyRepository, KeyState
 from fortress.domains.identity.repository.mailed import EmailChangeRepository, MailedTokenRepository
 from fortress.domains.identity.repository.passkeys import MOST_PASSKEYS, PasskeyRepository
@@ -14,6 +14,7 @@ __all__ = [
     "MOST_DEVICES",
     "MOST_IDENTITIES",
     "MOST_PASSKEYS",
+    "Account",
     "AccountLock",
     "ApiKeyRepository",
     "AuthenticatorRepository",

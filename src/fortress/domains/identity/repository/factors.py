@@ -9,8 +9,8 @@ import msgspec
 from sqlalchemy import case
 
 from fortress.data import Repository, change, delete, exists, func, many, not_, one, param, select, update
+from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import Authenticator, Passkey, RecoveryCode, Session, User
-from fortress.domains.identity.repository.accounts import Credentials
 
 _now = param("now", datetime)
 _user = param("user", UUID)
@@ -18,6 +18,20 @@ _mine = Authenticator.c.user_id == _user
 _confirmed = Authenticator.c.confirmed_at.is_not(None)
 _step = param("step", int)
 _living = (Session.c.user_id == _user, Session.c.revoked_at.is_(None), Session.c.expires_at > _now, Session.c.idle_expires_at > _now)
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What a proof of who somebody is depends on."""
+
+    id: UUID
+    password_hash: str | None
+    status: UserStatus
+
+    def __repr__(self) -> str:
+        return f"<Account id={self.id}>"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("id", self.id)]
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -86,4 +100,4 @@ class RecoveryCodeRepository(Repository[RecoveryCode]):
 class AccountLock(Repository[User]):
     """An account, held still while what one can sign in to it with changes."""
 
-    held = one(select(User.c.id, User.c.password_hash, User.c.status).where(User.c.id == param("id")).with_for_update(), into=Credentials)
+    held = one(select(User.c.id, User.c.password_hash, User.c.status).where(User.c.id == param("id")).with_for_update(), into=Account)
