@@ -99,6 +99,7 @@ def entity(**fields: Any) -> type[Entity]:
 
 
 OWN = {"id": (OwnKey,)}
+Nullable = Personal[str | None]
 UNSOUND: dict[str, tuple[str, dict[str, Any]]] = {
     "nobody's": ("no Owner", {"id": (Key,), "name": (Personal[str],)}),
     "a number": ("only str, bytes", OWN | {"age": (Personal[int],)}),
@@ -110,7 +111,7 @@ UNSOUND: dict[str, tuple[str, dict[str, Any]]] = {
     "an index without default": ('bytes = b""', OWN | {"name": (Personal[str],), "key": (Annotated[bytes, Blind("name")],)}),
     "an index that must be there": (
         "bytes | None = None",
-        OWN | {"name": (Personal[str | None],), "key": (Annotated[bytes, Blind("name")], b"")},
+        OWN | {"name": (Nullable,), "key": (Annotated[bytes, Blind("name")], b"")},
     ),
     "a normal form of bytes": ("only text", OWN | {"name": (Personal[bytes],), "key": (Annotated[bytes, Blind("name", str)], b"")}),
 }

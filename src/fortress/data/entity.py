@@ -80,7 +80,9 @@ class Shape:
         self.exists: type[Conflict] = type("Exists", (Conflict,), {"code": f"{self.name}.exists", "title": "This exists already"})
         self.refusals = {part.name: part.raises for part in entity.__indexes__ if not isinstance(part, Index) and part.raises}
         self.table = self._table()
-        self.personal: PersonalFields | None = personal_fields(entity, self.name, self.fields, self.key, self.owner)
+        self.personal: PersonalFields | None = personal_fields(
+            entity, self.name, self.fields, key=self.key, owner=self.owner, taken=self._taken()
+        )
 
     @property
     def written(self) -> tuple[Field, ...]:
@@ -101,6 +103,11 @@ class Shape:
         if len(marked) > 1:
             self._refuse(f"has more than one {mark.value}: {', '.join(marked)}")
         return marked[0] if marked else None
+
+    def _taken(self) -> dict[str, type[Refusal]]:
+        """What a second row of one value raises, by the columns that are unique by themselves."""
+        unique = [part for part in self.entity.__indexes__ if isinstance(part, Unique) and len(part.columns) == 1]
+        return {part.columns[0]: part.raises or self.exists for part in unique}
 
     def _refuse(self, problem: str) -> str:
         raise CannotStart(f"entity {self.entity.__qualname__} {problem}")

@@ -45,6 +45,9 @@ _BEGIN: Final = {Isolation.READ_COMMITTED: "BEGIN"} | {
 }
 
 
+_LOCKS: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS lock"
+
+
 class Tools:
     """What every unit of one database works with."""
 
@@ -172,6 +175,7 @@ class Unit(Reader):
         """A changed row as it is kept; for repositories. Raises Erased."""
         stored, new = await self._writing().saved(row, fields)
         self.add(new)
+        await self._guard(self._writing())
         return stored
 
     def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:
@@ -179,6 +183,18 @@ class Unit(Reader):
         made = self._writer.made if self._writer else {}
         found, missing = super().ready_keys([person for person in people if person not in made])
         return found | {person: made[person] for person in people if person in made}, missing
+
+    async def _guard(self, writer: Writer) -> None:
+        """Look for values that must not be there twice, and keep others from writing them until this unit is over."""
+        if not writer.guards:
+            return
+        guards, writer.guards = sorted(writer.guards, key=lambda guard: guard.lock), []
+        kept = await self._begun()
+        await self._run(kept, Statement(_LOCKS, [[guard.lock for guard in guards]], ()))
+        for guard in guards:
+            if await self._run(kept, Statement(guard.sql, [guard.digests, guard.row], ())):
+                self._failed = True
+                raise guard.taken
 
     def _writing(self) -> Writer:
         if self._writer is None:
@@ -206,6 +222,7 @@ class Unit(Reader):
     async def _taken(self) -> list[Statement]:
         if any(shape_of(entity).personal for entity in set(map(type, self._pending))):
             self._pending = await self._writing().added(self._pending)
+            await self._guard(self._writing())
         statements = self._tools.plans.flush(self._pending, self._notices)
         self._pending, self._notices = [], []
         self._wrote = True
@@ -234,7 +251,7 @@ class Unit(Reader):
             if not (self._pending or self._notices):
                 return
             statements = await self._taken()
-            if len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED:
+            if self._kept is None and len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED:
                 await self._commit_alone(statements[0])
                 return
             kept = await self._begun()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
 from fortress.data.columns import Blind, Field
-from fortress.errors import CannotStart, FieldError, Invalid
+from fortress.errors import CannotStart, FieldError, Invalid, Refusal
 from fortress.security.sealing import place
 
 
@@ -50,6 +50,7 @@ class BlindField(msgspec.Struct, frozen=True):
         source: the place of the field that it is made of.
         purpose: what its keys are for: `table.column`.
         empty: what it is in Python.
+        taken: what a second row of one value raises; None where there may be many.
     """
 
     index: int
@@ -58,7 +59,7 @@ class BlindField(msgspec.Struct, frozen=True):
     purpose: str
     normal: Callable[[str], str] | None
     empty: bytes | None
-    nullable: bool
+    taken: type[Refusal] | None
 
     def normalised(self, value: str | bytes) -> bytes:
         """The bytes that are compared in the value's place."""
@@ -68,9 +69,15 @@ class BlindField(msgspec.Struct, frozen=True):
 
 
 class PersonalFields(msgspec.Struct, frozen=True):
-    """What of an entity is personal. `key` and `owner` are places in a row, as the fields' `index` is."""
+    """What of an entity is personal.
+
+    Attributes:
+        key, owner: places in a row, as the fields' `index` is.
+        columns: the names of all columns, in their order.
+    """
 
     table: str
+    columns: tuple[str, ...]
     key: int
     owner: int
     sealed: tuple[SealedField, ...]
@@ -82,7 +89,9 @@ class PersonalFields(msgspec.Struct, frozen=True):
         return frozenset([*(one.name for one in self.sealed), *(one.name for one in self.blind)])
 
 
-def personal_fields(entity: type[Any], table: str, fields: Sequence[Field], key: str, owner: str | None) -> PersonalFields | None:
+def personal_fields(
+    entity: type[Any], table: str, fields: Sequence[Field], *, key: str, owner: str | None, taken: Mapping[str, type[Refusal]]
+) -> PersonalFields | None:
     """What of these fields is personal; None when nothing is.
 
     Raises:
@@ -91,12 +100,16 @@ def personal_fields(entity: type[Any], table: str, fields: Sequence[Field], key:
     places = {one.name: index for index, one in enumerate(fields)}
     sealed = tuple(_sealed(entity, table, places[one.name], one) for one in fields if one.personal)
     defaults = {one.name: one.default for one in msgspec.structs.fields(entity)}
-    blind = tuple(_blind(entity, table, sealed, places, one, defaults[one.name]) for one in fields if one.blind)
+    blind = tuple(
+        _blind(entity, table, sealed, places[one.name], one, default=defaults[one.name], taken=taken.get(one.name))
+        for one in fields
+        if one.blind
+    )
     if not sealed:
         return None
     if owner is None:
         raise _refused(entity, "has Personal fields, but no Owner whose key encrypts them")
-    return PersonalFields(table, places[key], places[owner], sealed, blind)
+    return PersonalFields(table, tuple(places), places[key], places[owner], sealed, blind)
 
 
 def _sealed(entity: type[Any], table: str, index: int, one: Field) -> SealedField:
@@ -105,7 +118,9 @@ def _sealed(entity: type[Any], table: str, index: int, one: Field) -> SealedFiel
     return SealedField(index, one.name, place(table, one.name), one.python is str, one.nullable)
 
 
-def _blind(entity: type[Any], table: str, sealed: Sequence[SealedField], places: dict[str, int], one: Field, default: Any) -> BlindField:
+def _blind(
+    entity: type[Any], table: str, sealed: Sequence[SealedField], index: int, one: Field, *, default: Any, taken: type[Refusal] | None
+) -> BlindField:
     declared: Blind = one.blind or Blind("")
     source = next((field for field in sealed if field.name == declared.of), None)
     if source is None or one.python is not bytes:
@@ -115,7 +130,7 @@ def _blind(entity: type[Any], table: str, sealed: Sequence[SealedField], places:
         raise _refused(entity, f"field {one.name}: the blind index of {source.name} must be declared {expected}")
     if declared.normal is not None and not source.text:
         raise _refused(entity, f"field {one.name}: only text has a normal form")
-    return BlindField(places[one.name], one.name, source.index, f"{table}.{one.name}", declared.normal, default, one.nullable)
+    return BlindField(index, one.name, source.index, f"{table}.{one.name}", declared.normal, default, taken)
 
 
 def _refused(entity: type[Any], problem: str) -> CannotStart:

@@ -11,8 +11,9 @@ import msgspec
 from fortress.data.entity import Entity, shape_of
 from fortress.data.personal.cache import SubjectKeys
 from fortress.data.personal.datakeys import Erased
-from fortress.data.personal.fields import PersonalFields
+from fortress.data.personal.fields import BlindField, PersonalFields
 from fortress.data.personal.tables import DataKeyRow
+from fortress.errors import Refusal
 
 if TYPE_CHECKING:
     from fortress.data.personal.vault import Personal
@@ -20,19 +21,44 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=Entity)
 
 
+class Guard(msgspec.Struct, frozen=True):
+    """A unique value while its index has several keys: two rows of it differ in their digests, so the index sees no second one.
+
+    Whoever writes the value takes one lock for it, and looks for it under every key. Everybody knows all keys before the first
+    row is indexed by a new one, so all take the same lock.
+    """
+
+    fields: PersonalFields
+    blind: BlindField
+    taken: type[Refusal]
+    row: UUID
+    digests: list[bytes]
+
+    @property
+    def lock(self) -> int:
+        return int.from_bytes(self.digests[0][:8], "big", signed=True)
+
+    @property
+    def sql(self) -> str:
+        key = self.fields.columns[self.fields.key]
+        return f'SELECT 1 FROM "{self.fields.table}" WHERE "{self.blind.name}" = ANY($1) AND "{key}" <> $2 LIMIT 1'  # noqa: S608 - our own names
+
+
 class Writer:
     """What one unit of work writes of personal data.
 
     Attributes:
         made: the keys that the unit makes; in force for others once it is committed.
+        guards: what must not be there already, where a unique index can't tell; the unit asks before it writes.
         stamp: of the moment before the first of them was made.
     """
 
-    __slots__ = ("_personal", "made", "stamp")
+    __slots__ = ("_personal", "guards", "made", "stamp")
 
     def __init__(self, personal: Personal) -> None:
         self._personal = personal
         self.made: dict[UUID, SubjectKeys] = {}
+        self.guards: list[Guard] = []
         self.stamp = personal.data.stamp()
 
     async def added(self, rows: Sequence[Entity]) -> list[Entity]:
@@ -80,7 +106,12 @@ class Writer:
                 stored[field.index] = _cipher(keys[plain[fields.owner]]).seal(field.place, id, field.plain(value))
         for blind in fields.blind:
             value = plain[blind.source]
-            stored[blind.index] = None if value is None else self._personal.indexes.digest(blind, value)
+            if value is None:
+                stored[blind.index] = None
+                continue
+            digests, stored[blind.index] = self._personal.indexes.digests(blind, value), self._personal.indexes.digest(blind, value)
+            if blind.taken is not None and len(digests) > 1:
+                self.guards.append(Guard(fields, blind, blind.taken, plain[fields.key], digests))
         return type(row)(*stored)
 
 
