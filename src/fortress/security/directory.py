@@ -44,6 +44,16 @@ class KnownCaller(msgspec.Struct, frozen=True):
     factors: int
 
 
+class PreviousKey(msgspec.Struct, frozen=True):
+    """What a key was before it was rotated, while that still works: its SHA-256, and until when."""
+
+    digest: bytes
+    until: datetime
+
+    def __repr__(self) -> str:
+        return f"PreviousKey(until={self.until})"
+
+
 class KnownKey(msgspec.Struct, frozen=True):
     """An API key that stands, and whose owner is active.
 
@@ -53,6 +63,7 @@ class KnownKey(msgspec.Struct, frozen=True):
         scopes: names of the grants that the key may use of the owner's.
         until: when it ends by itself, if ever.
         networks: where it may be used from; empty: anywhere.
+        previous: the one before it, which still works.
     """
 
     owner: UUID
@@ -62,6 +73,7 @@ class KnownKey(msgspec.Struct, frozen=True):
     scopes: tuple[str, ...]
     until: datetime | None
     networks: tuple[Network, ...] = ()
+    previous: PreviousKey | None = None
 
     def __repr__(self) -> str:
         return f"KnownKey({self.key})"
@@ -90,8 +102,8 @@ class CallerDirectory(Protocol):
         """The key, when it is alive and its owner active."""
         ...
 
-    async def key_seen(self, key: UUID) -> None:
-        """Remember that a key was used; cheap to call again."""
+    async def key_seen(self, key: UUID, *, previous: bool = False) -> None:
+        """Remember that a key was used, or the one before it; cheap to call again."""
         ...
 
     async def key_refused(self, owner: UUID, key: UUID) -> None:

@@ -108,14 +108,18 @@ class KeyVerifier(_Remembering):
         presented = read_api_key(credentials)
         stamp = self._cache.stamp()
         key = await self._directory.caller_of_key(presented.id)
-        if not presented.matches(key.digest if key else None) or key is None:
+        previous = key.previous if key else None
+        # Both are compared, whichever it is, so that the time tells nothing.
+        is_current, is_previous = presented.matches(key.digest if key else None), presented.matches(previous.digest if previous else None)
+        if key is None or not (is_current or is_previous):
             raise InvalidToken
-        self._background.start(self._directory.key_seen(key.key))
+        self._background.start(self._directory.key_seen(key.key, previous=not is_current))
         # Nobody is there to show a second factor: what asks for one is within the scopes or not, as its owner chose.
         held = self._permissions.held(key.holding, Method.API_KEY, FACTORS)
         grants = held.grants & self._permissions.grants_named(key.scopes)
         principal = Principal(key.owner, Method.API_KEY, grants, session=key.key, networks=key.networks, seen=Seen())
-        seconds = min([KEY_REMEMBERED_SECONDS, *self._seconds_until(key.until, key.holding.until)])
+        overlap = previous.until if previous and not is_current else None
+        seconds = min([KEY_REMEMBERED_SECONDS, *self._seconds_until(key.until, key.holding.until, overlap)])
         return self._remember(credentials, principal, seconds, stamp)
 
 

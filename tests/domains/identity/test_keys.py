@@ -11,7 +11,7 @@ from fortress.data import PageQuery
 from fortress.domains.access.service import AccessService
 from fortress.domains.identity.contract import TooManyKeys, UnknownKey, UserStatus
 from fortress.domains.identity.service import AccountService, Directory, KeyService
-from fortress.domains.identity.service.keys import MOST, within
+from fortress.domains.identity.service.keys import MOST, KeyWish, within
 from fortress.errors import Invalid
 from fortress.security import SYSTEM
 from fortress.security.apikeys import read_api_key
@@ -19,7 +19,7 @@ from fortress.security.apikeys import read_api_key
 
 async def test_a_key_is_known_by_its_digest_and_carries_scopes(world: World) -> None:
     ann = await world.somebody()
-    key, text = await world.get(KeyService).make("nightly", ["account:read"], 30, await world.caller(ann))
+    key, text = await world.get(KeyService).make(KeyWish("nightly", ["account:read"], 30), ann, await world.caller(ann))
     presented = read_api_key(text)
     known = await world.get(Directory).caller_of_key(presented.id)
     assert known is not None
@@ -33,7 +33,7 @@ async def test_a_key_is_known_by_its_digest_and_carries_scopes(world: World) -> 
 async def test_a_scope_that_is_not_held_or_not_for_keys_is_refused_by_its_place(world: World, scope: str) -> None:
     ann = await world.somebody()
     with pytest.raises(Invalid) as refused:
-        await world.get(KeyService).make("nightly", ["account:read", scope], None, await world.caller(ann))
+        await world.get(KeyService).make(KeyWish("nightly", ["account:read", scope]), ann, await world.caller(ann))
     assert [error.field for error in refused.value.errors] == ["/scopes/1"]
     assert await world.owner.fetchval("SELECT count(*) FROM api_keys") == 0
 
@@ -47,11 +47,11 @@ async def test_a_key_ends_with_its_time_its_revocation_and_its_owner(world: Worl
     keys, directory = world.get(KeyService), world.get(Directory)
     ann = await world.somebody()
     caller = await world.caller(ann)
-    timed, _ = await keys.make("timed", ["account:read"], 1, caller)
-    revoked, _ = await keys.make("revoked", ["account:read"], None, caller)
-    lasting, _ = await keys.make("lasting", ["account:read"], None, caller)
+    timed, _ = await keys.make(KeyWish("timed", ["account:read"], 1), caller.id, caller)
+    revoked, _ = await keys.make(KeyWish("revoked", ["account:read"]), caller.id, caller)
+    lasting, _ = await keys.make(KeyWish("lasting", ["account:read"]), caller.id, caller)
     world.callers.put("key", caller.reaching(caller.reach), 1e12, world.callers.stamp())
-    await keys.revoke(revoked.id, caller)
+    await keys.revoke(revoked.id, caller.id, caller)
     assert await directory.caller_of_key(revoked.id) is None
     assert await directory.caller_of_key(timed.id) is not None
     world.clock.advance(timedelta(days=1))
@@ -63,27 +63,28 @@ async def test_a_key_ends_with_its_time_its_revocation_and_its_owner(world: Worl
 async def test_people_see_and_revoke_their_own_keys_only(world: World) -> None:
     keys = world.get(KeyService)
     ann, eve = await world.caller(await world.somebody()), await world.caller(await world.somebody("eve@example.com"))
-    key, _ = await keys.make("nightly", ["account:read"], None, ann)
-    assert [key.id] == [one.id for one in (await keys.recent(PageQuery(), ann)).items]
-    assert (await keys.recent(PageQuery(), eve)).items == []
+    key, _ = await keys.make(KeyWish("nightly", ["account:read"]), ann.id, ann)
+    assert [key.id] == [one.id for one in (await keys.recent(PageQuery(), ann.id, ann)).items]
+    assert (await keys.recent(PageQuery(), eve.id, eve)).items == []
     with pytest.raises(UnknownKey):
-        await keys.revoke(key.id, eve)
-    await keys.revoke(key.id, ann)
+        await keys.revoke(key.id, eve.id, eve)
+    await keys.revoke(key.id, ann.id, ann)
     with pytest.raises(UnknownKey):
-        await keys.revoke(key.id, ann)
+        await keys.revoke(key.id, ann.id, ann)
 
 
 async def test_keys_are_bounded(world: World) -> None:
     keys = world.get(KeyService)
     ann = await world.caller(await world.somebody())
     for number in range(MOST):
-        await keys.make(str(number), ["account:read"], None, ann)
+        await keys.make(KeyWish(str(number), ["account:read"]), ann.id, ann)
     with pytest.raises(TooManyKeys):
-        await keys.make("one more", ["account:read"], None, ann)
+        await keys.make(KeyWish("one more", ["account:read"]), ann.id, ann)
 
 
 async def test_last_use_is_written_once_an_hour(world: World) -> None:
-    key, _ = await world.get(KeyService).make("nightly", ["account:read"], None, await world.caller(await world.somebody()))
+    ann = await world.caller(await world.somebody())
+    key, _ = await world.get(KeyService).make(KeyWish("nightly", ["account:read"]), ann.id, ann)
     directory = world.get(Directory)
     used = []
     for minutes in (0, 30, 31):
@@ -96,7 +97,7 @@ async def test_last_use_is_written_once_an_hour(world: World) -> None:
 async def test_losing_a_role_takes_it_from_the_key_too(world: World) -> None:
     ann = await world.somebody("ann@example.com", "admin")
     await world.somebody("boss@example.com", "admin")
-    key, _ = await world.get(KeyService).make("reader", ["audit:read"], None, await world.caller(ann))
+    key, _ = await world.get(KeyService).make(KeyWish("reader", ["audit:read"]), ann, await world.caller(ann))
     await world.get(AccessService).replace_roles(ann, [], SYSTEM)
     known = await world.get(Directory).caller_of_key(key.id)
     assert known is not None

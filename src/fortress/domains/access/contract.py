@@ -8,7 +8,7 @@ from uuid import UUID
 
 from fortress.data import Unit
 from fortress.errors import Conflict, Forbidden, NotFound
-from fortress.security import Permission
+from fortress.security import Permission, Principal
 from fortress.security.directory import Holding
 
 ADMINISTRATOR: Final = "admin"
@@ -30,6 +30,15 @@ class Access(Protocol):
 
     async def welcome(self, unit: Unit, person: UUID, also: Sequence[str] = ()) -> tuple[str, ...]:
         """Give a new person the roles that everyone gets, and these; part of the caller's transaction."""
+        ...
+
+    async def enlist(self, unit: Unit, service: UUID, roles: Sequence[str], by: Principal) -> tuple[str, ...]:
+        """Give a new service account these roles and no others; part of the caller's transaction.
+
+        Raises:
+            Invalid: there is no such role, or it is the administrator's.
+            NotHeld: the caller does not hold all that they grant.
+        """
         ...
 
     async def suspend(self, unit: Unit, person: UUID) -> None:

@@ -11,12 +11,13 @@ from fortress.domains.access.contract import RoleExists
 
 
 class RoleHolder(Entity, frozen=True):
-    """A person and the roles that they hold; one row each, so that a change of roles is a change of one row.
+    """A person, or a service account, and the roles that they hold; one row each, so that a change of roles is a change of one row.
 
     Attributes:
         suspended: True while the roles are out of use.
         expires: when those of the roles end that end by themselves.
         ends_at: when the first of them does; what upkeep looks for. Nothing is decided by it.
+        service: True for a service account, which has no role that it was not given, and never the administrator's.
     """
 
     __tablename__ = "role_holders"
@@ -32,6 +33,7 @@ class RoleHolder(Entity, frozen=True):
     version: Version
     expires: Annotated[dict[str, datetime], Default("'{}'::jsonb")]
     ends_at: datetime | None
+    service: Annotated[bool, Default("false")] = False
 
 
 class CustomRole(Entity, frozen=True):

@@ -40,6 +40,7 @@ class Held(msgspec.Struct, frozen=True):
     suspended: bool
     expires: dict[str, datetime]
     custom: tuple[CustomGrants, ...]
+    service: bool = False
 
 
 class HeldBy(msgspec.Struct, frozen=True):
@@ -52,6 +53,7 @@ class HeldBy(msgspec.Struct, frozen=True):
     changed_at: datetime
     custom: tuple[CustomGrants, ...]
     uses: dict[str, date]
+    service: bool = False
 
 
 def _within(array: Any, other: Any) -> Any:
@@ -87,7 +89,7 @@ class RoleHolders(Repository[RoleHolder]):
     """Who holds which roles."""
 
     held = one(
-        select(_holder.roles, _holder.suspended, _holder.expires, _custom).where(_holder.user_id == param("person")),
+        select(_holder.roles, _holder.suspended, _holder.expires, _custom, _holder.service).where(_holder.user_id == param("person")),
         into=Held,
     )
     administrators = many(select(RoleHolder).where(_administers, not_(_holder.expires.has_key(ADMINISTRATOR))), limit=1)
@@ -114,7 +116,7 @@ class RoleHolders(Repository[RoleHolder]):
     )
     # Beyond what everyone has, so that the many who hold nothing else are passed over where they lie.
     beyond_usual = many(
-        select(_holder.user_id, _holder.roles, _holder.suspended, _holder.expires, _holder.changed_at, _custom, _uses)
+        select(_holder.user_id, _holder.roles, _holder.suspended, _holder.expires, _holder.changed_at, _custom, _uses, _holder.service)
         .where(
             _holder.user_id >= param("first"),
             not_(_holder.roles.op("<@", is_comparison=True)(param("usual", list[str]))),

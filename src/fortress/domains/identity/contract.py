@@ -93,6 +93,30 @@ class TooManyKeys(Conflict):
     code, title = "api_keys.too_many", "There are too many API keys"
 
 
+class KeyReachesFurther(Forbidden):
+    """Whoever gets a key's secret can do what it can; so nobody gets one that may do more than they may."""
+
+    code, title = "api_keys.reaches_further", "This API key reaches further than you do"
+
+
+class UnknownService(NotFound):
+    """There is no such service account."""
+
+    code, title = "services.not_found", "There is no such service account"
+
+
+class ServiceNameTaken(Conflict):
+    """A service account of this name is there already."""
+
+    code, title = "services.exists", "There is a service account of this name already"
+
+
+class TooManyServices(Conflict):
+    """Remove one that is not needed any more first."""
+
+    code, title = "services.too_many", "There are too many service accounts"
+
+
 class NotYourself(Forbidden):
     """An administrator who disables themself can't undo it."""
 
@@ -148,7 +172,7 @@ class NoFreshProof(Invalid):
 
 
 class AccountExists(Conflict):
-    """The address has an account: sign in to it, then link this provider (POST /users/me/identities/{name}/start)."""
+    """The address has an account: sign in to it, then link this provider (POST /users/me/providers/{name}/start)."""
 
     code, title = "auth.account_exists", "There is an account of this address; sign in to it and link the provider there"
 

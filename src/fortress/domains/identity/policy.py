@@ -15,6 +15,10 @@ USERS_LIST = Permission("users:list", "List everyone")
 USERS_READ = Permission("users:read", "See an account", reach=True)
 USERS_WRITE = Permission("users:write", "Disable and enable accounts", by=SESSION_ONLY)
 
+KEYS_MANAGE = Permission("api-keys:manage", "See and revoke everyone's API keys", by=SESSION_ONLY)
+SERVICES_READ = Permission("service-accounts:read", "See service accounts and their keys", by=SESSION_ONLY)
+SERVICES_WRITE = Permission("service-accounts:write", "Make, change and remove service accounts and their keys", by=SESSION_ONLY)
+
 MEMBER = Role(
     EVERYBODY,
     "Looks after their own account",

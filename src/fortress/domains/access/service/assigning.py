@@ -82,6 +82,17 @@ class AccessService(Access):
         )
         return roles
 
+    async def enlist(self, unit: Unit, service: UUID, roles: Sequence[str], by: Principal) -> tuple[str, ...]:
+        wanted = distinct([Assignment(name) for name in roles])
+        refuse_administration(wanted)
+        custom = await self._refuse_unknown(unit, wanted, ())
+        await self._refuse_beyond(unit, by, wanted, (), custom)
+        names, now = tuple(one.name for one in wanted), self._clock.now()
+        await self._holders.add(
+            unit, RoleHolder(service, names, suspended=False, changed_at=now, version=1, expires={}, ends_at=None, service=True)
+        )
+        return names
+
     async def suspend(self, unit: Unit, person: UUID) -> None:
         holder = await self._locked(unit, person, without_administrator=True)
         await self._holders.save(unit, msgspec.structs.replace(holder, suspended=True, changed_at=self._clock.now()))
@@ -108,7 +119,7 @@ class AccessService(Access):
             by: who decides.
 
         Raises:
-            Invalid: there is no such role, its end is past, or it comes with two ends.
+            Invalid: there is no such role, its end is past, it comes with two ends, or a service account can't hold it.
             NotAHolder: nobody of this id.
             NotHeld: the caller does not hold all that a changed role grants, or not for as long.
             LastAdministrator: nobody would be left who can administer without an end.
@@ -117,6 +128,8 @@ class AccessService(Access):
         self._refuse_odd(wanted)
         async with self._database.unit(by) as unit:
             holder = await self._locked(unit, person, without_administrator=Assignment(ADMINISTRATOR) not in wanted)
+            if holder.service:
+                refuse_administration(wanted)
             before = standing(holder, self._clock.now())
             custom = await self._refuse_unknown(unit, wanted, before)
             if set(wanted) == set(before):
@@ -217,6 +230,17 @@ class AccessService(Access):
             return self._permissions.grants_of([name], Method.SYSTEM)
         role = custom.get(name)
         return self._permissions.grants_named(self._permissions.implied(role.grants)) if role else 0
+
+
+def refuse_administration(wanted: Sequence[Assignment]) -> None:
+    """Raises Invalid when the administrator's role is to be given to a service account: who administers is somebody."""
+    errors = [
+        FieldError(f"/roles/{place}", "A service account can't administer", "not_for_services")
+        for place, one in enumerate(wanted)
+        if one.name == ADMINISTRATOR
+    ]
+    if errors:
+        raise Invalid(errors)
 
 
 def unknown_roles(roles: Iterable[str], known: Mapping[str, object]) -> list[FieldError]:

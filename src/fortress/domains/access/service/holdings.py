@@ -39,6 +39,8 @@ class Row(Protocol):
     def suspended(self) -> bool: ...
     @property
     def expires(self) -> dict[str, datetime]: ...
+    @property
+    def service(self) -> bool: ...
 
 
 class CustomRow(Row, Protocol):
@@ -59,9 +61,14 @@ def standing(row: Row, now: datetime) -> tuple[Assignment, ...]:
 
 
 def in_use(row: Row | None, now: datetime) -> tuple[Assignment, ...]:
-    """The roles that may be used now. EVERYBODY's can't be lost: no change of roles takes people's own account from them."""
+    """The roles that may be used now. EVERYBODY's can't be lost: no change of roles takes people's own account from them.
+
+    A service account has no account to look after, and holds what it was given.
+    """
     if row is None or row.suspended:
         return ()
+    if row.service:
+        return standing(row, now)
     everybody = Assignment(EVERYBODY)
     return (everybody, *(one for one in standing(row, now) if one.name != EVERYBODY))
 

@@ -8,6 +8,7 @@ from fortress.domains.identity.models.keys import ApiKey
 from fortress.domains.identity.models.mailed import EmailChange, MailedPurpose, MailedToken
 from fortress.domains.identity.models.passkeys import Passkey
 from fortress.domains.identity.models.providers import FlowPurpose, Identity, ProviderFlow
+from fortress.domains.identity.models.services import ServiceAccount
 from fortress.domains.identity.models.sessions import EndedBy, Session
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "ProviderFlow",
     "Purpose",
     "RecoveryCode",
+    "ServiceAccount",
     "Session",
     "User",
 ]

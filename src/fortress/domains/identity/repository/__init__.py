@@ -8,6 +8,7 @@ from fortress.domains.identity.repository.keys import ApiKeyRepository, KeyState
 from fortress.domains.identity.repository.mailed import EmailChangeRepository, MailedTokenRepository
 from fortress.domains.identity.repository.passkeys import MOST_PASSKEYS, PasskeyRepository
 from fortress.domains.identity.repository.providers import MOST_IDENTITIES, IdentityRepository, ProviderFlowRepository
+from fortress.domains.identity.repository.services import ServiceAccountRepository
 from fortress.domains.identity.repository.sessions import LivingSession, SessionRepository, SessionState
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "PasskeyRepository",
     "ProviderFlowRepository",
     "RecoveryCodeRepository",
+    "ServiceAccountRepository",
     "SessionRepository",
     "SessionState",
     "Standing",

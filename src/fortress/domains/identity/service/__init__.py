@@ -8,6 +8,7 @@ from fortress.domains.identity.service.persons import PersonService
 from fortress.domains.identity.service.records import IdentityRecords
 from fortress.domains.identity.service.refreshing import RefreshService
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.identity.service.service_accounts import ServiceAccountService
 from fortress.domains.identity.service.sessions import SessionService
 from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import SessionStarter
@@ -21,6 +22,7 @@ __all__ = [
     "PersonService",
     "RefreshService",
     "Revocations",
+    "ServiceAccountService",
     "SessionService",
     "SessionStarter",
     "SignInService",

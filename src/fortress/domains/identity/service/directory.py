@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from ipaddress import ip_network
 from typing import Final
 from uuid import UUID
 
 from fortress.clock import Clock
 from fortress.data import Database
 from fortress.domains.access.contract import Access
-from fortress.domains.identity.repository import ApiKeyRepository, SessionRepository
+from fortress.domains.identity.repository import ApiKeyRepository, KeyState, SessionRepository
 from fortress.security import SYSTEM
-from fortress.security.directory import CallerDirectory, KnownCaller, KnownKey
+from fortress.security.directory import CallerDirectory, KnownCaller, KnownKey, PreviousKey
 
 _SEEN_EVERY: Final = timedelta(hours=1)
 
@@ -45,15 +46,32 @@ class Directory(CallerDirectory):
         if found is None:
             return None
         holding = await self._access.holding_of(found.user_id)
-        return KnownKey(found.user_id, key, found.digest, holding, found.scopes, found.expires_at)
+        return KnownKey(
+            found.user_id,
+            key,
+            found.digest,
+            holding,
+            found.scopes,
+            found.expires_at,
+            networks=tuple(map(ip_network, found.networks)),
+            previous=previous_of(found, self._clock.now()),
+        )
 
-    async def key_seen(self, key: UUID) -> None:
+    async def key_seen(self, key: UUID, *, previous: bool = False) -> None:
         """Remember that a key was used; written at most once an hour."""
         now = self._clock.now()
+        seen = self._keys.seen_previous if previous else self._keys.seen
         async with self._database.unit(SYSTEM) as unit:
-            await self._keys.seen(unit, id=key, now=now, before=now - _SEEN_EVERY)
+            await seen(unit, id=key, now=now, before=now - _SEEN_EVERY)
 
     async def key_refused(self, owner: UUID, key: UUID) -> None:
         """Write down that a good key was used from an address that it is not for: perhaps it was stolen."""
         async with self._database.unit(SYSTEM) as unit:
             unit.audit("api_keys.address_refused", target=key, detail={"owner": str(owner)})
+
+
+def previous_of(key: KeyState, now: datetime) -> PreviousKey | None:
+    """The secret before this one, while it still works."""
+    if key.previous_digest is None or key.previous_until is None or now >= key.previous_until:
+        return None
+    return PreviousKey(key.previous_digest, key.previous_until)

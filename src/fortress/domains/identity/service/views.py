@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TypeVar
+from enum import StrEnum
+from typing import Any, TypeVar
 from uuid import UUID
 
 import msgspec
 
 from fortress.data import Page
 from fortress.domains.identity.contract import UserStatus
-from fortress.domains.identity.models import ApiKey, Session, User
+from fortress.domains.identity.models import ApiKey, ServiceAccount, Session, User
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -45,8 +46,30 @@ class SessionView(msgspec.Struct, frozen=True):
     current: bool
 
 
+class KeyStatus(StrEnum):
+    """Whether a key works: it does, it does and so does the one before it, or its time is over."""
+
+    ACTIVE = "active"
+    ROTATING = "rotating"
+    EXPIRED = "expired"
+
+
+class PreviousKeyView(msgspec.Struct, frozen=True):
+    """The secret that a key had before it was rotated: until when it works, and when it was last seen."""
+
+    until: datetime
+    used_at: datetime | None
+
+
 class KeyView(msgspec.Struct, frozen=True):
-    """One of the caller's API keys; `prefix` is how it begins."""
+    """An API key.
+
+    Attributes:
+        prefix: how it begins.
+        networks: where it may be used from; empty: anywhere.
+        rotated_at: since when it has its secret, when that is not the first.
+        previous: the secret before that, also when it works no more.
+    """
 
     id: UUID
     name: str
@@ -55,10 +78,19 @@ class KeyView(msgspec.Struct, frozen=True):
     created_at: datetime
     expires_at: datetime | None
     used_at: datetime | None
+    networks: tuple[str, ...]
+    rotated_at: datetime | None
+    previous: PreviousKeyView | None
 
 
-class NewKeyView(KeyView, frozen=True):
-    """A key just made, with its text, which is never shown again."""
+class StatedKeyView(KeyView, frozen=True):
+    """An API key, and whether it works."""
+
+    status: KeyStatus
+
+
+class NewKeyView(StatedKeyView, frozen=True):
+    """A key just made or rotated, with its text, which is never shown again."""
 
     key: str
 
@@ -67,6 +99,22 @@ class NewKeyView(KeyView, frozen=True):
 
     def __rich_repr__(self) -> list[tuple[str, object]]:
         return [("prefix", self.prefix)]
+
+
+class ServiceView(msgspec.Struct, frozen=True):
+    """A service account."""
+
+    id: UUID
+    name: str
+    disabled: bool
+    made_by: UUID
+    created_at: datetime
+
+
+class RoledServiceView(ServiceView, frozen=True):
+    """A service account, and the roles that it was given."""
+
+    roles: tuple[str, ...]
 
 
 def user_view(user: User) -> UserView:
@@ -83,11 +131,34 @@ def session_view(session: Session, current: UUID | None) -> SessionView:
 
 
 def key_view(key: ApiKey) -> KeyView:
-    return KeyView(key.id, key.name, key.prefix, key.scopes, key.created_at, key.expires_at, key.used_at)
+    return KeyView(**_told(key))
 
 
-def new_key_view(key: ApiKey, text: str) -> NewKeyView:
-    return NewKeyView(key.id, key.name, key.prefix, key.scopes, key.created_at, key.expires_at, key.used_at, text)
+def stated_key_view(key: ApiKey, now: datetime) -> StatedKeyView:
+    return StatedKeyView(**_told(key), status=_status(key, now))
+
+
+def new_key_view(key: ApiKey, text: str, now: datetime) -> NewKeyView:
+    return NewKeyView(**_told(key), status=_status(key, now), key=text)
+
+
+def _told(key: ApiKey) -> dict[str, Any]:
+    told = {name: getattr(key, name) for name in KeyView.__struct_fields__ if name != "previous"}
+    return told | {"previous": None if key.previous_until is None else PreviousKeyView(key.previous_until, key.previous_used_at)}
+
+
+def _status(key: ApiKey, now: datetime) -> KeyStatus:
+    if key.expires_at is not None and key.expires_at <= now:
+        return KeyStatus.EXPIRED
+    return KeyStatus.ROTATING if key.previous_until is not None and now < key.previous_until else KeyStatus.ACTIVE
+
+
+def service_view(service: ServiceAccount) -> ServiceView:
+    return ServiceView(service.id, service.name, service.disabled_at is not None, service.made_by, service.created_at)
+
+
+def roled_service_view(service: ServiceAccount, roles: tuple[str, ...]) -> RoledServiceView:
+    return RoledServiceView(service.id, service.name, service.disabled_at is not None, service.made_by, service.created_at, roles)
 
 
 def shown(page: Page[A], view: Callable[[A], B]) -> Page[B]:
