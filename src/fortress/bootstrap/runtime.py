@@ -49,6 +49,8 @@ from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
 from fortress.security.keyfile import open_keyring
 from fortress.security.keys import KeyRing
+from fortress.security.leaked import LeakedPasswords
+from fortress.security.leaked_range import RangeService, require_httpx
 from fortress.security.outsiders import Outsiders
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
 from fortress.security.permissions import PermissionTable
@@ -129,6 +131,9 @@ class Runtime:
             self.metrics.watch_pool(pool)
         personal = self.database.personal
         self.metrics.tally("unreadable_total", "Times that something personal could not be read.", lambda: personal.unreadable)
+        self._store = self._limit_store()
+        self.limiter = self._limiter()
+        self._stack.push_async_callback(self.limiter.close)
         self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
         self.container.add(PersonalRegister, PersonalRegister(self._personal_records))
 
@@ -229,6 +234,8 @@ class Runtime:
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self._mailer(),
+            Limiter: self.limiter,
+            LeakedPasswords: LeakedPasswords(self._leak_service()),
             Metrics: self.metrics,
             SessionCookies: SessionCookies(settings),
             Csrf: Csrf(self.ring, settings),
@@ -242,17 +249,25 @@ class Runtime:
             return DirectoryMailer(settings.state_dir / "mail", settings.mail_from, self._ids)
         return SmtpMailer(settings.mail_url.get_secret_value(), settings.mail_from)
 
+    def _leak_service(self) -> RangeService | None:
+        url = self.settings.breached_url
+        if not url:
+            return None
+        require_httpx()
+        service = RangeService(url, self._clock)
+        self._stack.push_async_callback(service.close)
+        return service
+
     async def _serve(self) -> None:
         bus = await self._open_bus()
-        limiter = self._limiter()
-        self._stack.push_async_callback(limiter.close)
+        self._begin(_sweeping(self._store))
         documents = ApiDocuments(self._title, self.settings.origin, self.assembly.current)
         self.container.add(ApiDocuments, documents)
         self.container.add(Readiness, Readiness(checks(self.database, self.assembly.schema(), self._drain.draining), self._clock))
         self.container.add(MetricsDoor, MetricsDoor(self.metrics, _text(self.settings.metrics_token) or None))
         table = self._table()
         documents.describe(table.endpoints)
-        self.edge = self._edge(table, Identify(self._schemes(bus), self._outsiders()), limiter)
+        self.edge = self._edge(table, Identify(self._schemes(bus), self._outsiders()), self.limiter)
         watch = LoopWatch(self.metrics, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
@@ -323,10 +338,8 @@ class Runtime:
 
     def _limiter(self) -> Limiter:
         settings = self.settings
-        store = self._limit_store()
-        self._begin(_sweeping(store))
         return Limiter(
-            store,
+            self._store,
             self._clock,
             settings.limit_store_timeout,
             settings.workers,
