@@ -207,12 +207,6 @@ class UnknownIdentity(NotFound):
     code, title = "identities.not_found", "There is no such identity"
 
 
-class LastWayIn(Conflict):
-    """Without it nobody could sign in to the account any more: add another way first."""
-
-    code, title = "auth.last_way_in", "This is the last way to sign in to the account"
-
-
 class MfaRequired(Forbidden):
     """The first proof was right, and a second is asked for: POST /auth/mfa with `mfa_token` and a code, or a passkey.
 

@@ -5,27 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from uuid import UUID
 
-import msgspec
-
 from fortress.data import Repository, change, delete, many, one, param, select, update
-from fortress.domains.identity.models import Identity, ProviderFlow, User
+from fortress.domains.identity.models import Identity, ProviderFlow
 
 MOST_IDENTITIES = 20
 _now = param("now", datetime)
 _old = select(ProviderFlow.c.id).where(ProviderFlow.c.expires_at < _now).limit(1000)
-
-
-class LockedOwner(msgspec.Struct, frozen=True):
-    """Whose identities these are, as far as it decides whether one may go."""
-
-    id: UUID
-    password_hash: str | None
-
-    def __repr__(self) -> str:
-        return f"<LockedOwner {self.id}>"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("id", self.id)]
 
 
 class IdentityRepository(Repository[Identity]):
@@ -39,8 +24,6 @@ class IdentityRepository(Repository[Identity]):
         delete(Identity).where(Identity.c.id == param("id"), Identity.c.user_id == param("user")).returning(Identity.c.provider), into=str
     )
     seen = change(update(Identity).where(Identity.c.id == param("id"), Identity.c.user_id == param("user")).values(used_at=_now))
-    # Whoever takes away a way to sign in holds this row meanwhile, so that two can't take one each and leave none.
-    owner_locked = one(select(User.c.id, User.c.password_hash).where(User.c.id == param("user")).with_for_update(), into=LockedOwner)
     erase = change(delete(Identity).where(Identity.c.user_id == param("person")))
 
 

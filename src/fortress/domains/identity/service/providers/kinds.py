@@ -156,10 +156,10 @@ def _filled(kind: Kind, settings: ProviderSettings) -> Kind:
     }
     addresses = ("issuer", "metadata", "authorization", "token", "profile", "emails")
     filled = {name: getattr(kind, name).format_map(words) for name in addresses}
+    filled["metadata"] = filled["metadata"] or filled["issuer"].rstrip("/") + DISCOVERY
     return msgspec.structs.replace(
         kind,
         **filled,
-        metadata=filled["metadata"] or filled["issuer"].rstrip("/") + DISCOVERY,
         verified_claim=settings.verified_claim or kind.verified_claim,
         client_auth=_CLIENT_AUTH.get(settings.client_auth, kind.client_auth),
     )

@@ -8,7 +8,7 @@ from uuid import UUID
 from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database
-from fortress.domains.identity.contract import LastWayIn, ProviderFlowLost, TooManyIdentities, UnknownIdentity
+from fortress.domains.identity.contract import ProviderFlowLost, TooManyIdentities, UnknownIdentity
 from fortress.domains.identity.events import IdentityUnlinked
 from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
 from fortress.domains.identity.repository import MOST_IDENTITIES, IdentityRepository, SessionRepository, UserRepository
@@ -17,6 +17,7 @@ from fortress.domains.identity.service.pairs import owner_of
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.entering import add_identity, new_identity
 from fortress.domains.identity.service.providers.flows import ProviderFlows
+from fortress.domains.identity.service.ways_in import WaysIn
 from fortress.errors import Refusal
 from fortress.mail import Mail, Mailer
 from fortress.security import SYSTEM, Principal
@@ -33,6 +34,7 @@ class IdentityService:
         sessions: SessionRepository,
         users: UserRepository,
         flows: ProviderFlows,
+        ways_in: WaysIn,
         mailer: Mailer,
         background: Background,
         settings: Settings,
@@ -44,6 +46,7 @@ class IdentityService:
         self._sessions = sessions
         self._users = users
         self._flows = flows
+        self._ways_in = ways_in
         self._mailer = mailer
         self._background = background
         self._site = settings.site
@@ -76,12 +79,10 @@ class IdentityService:
             LastWayIn: they could not sign in any more.
         """
         async with self._database.unit(caller) as unit:
-            owner = await self._identities.owner_locked(unit, user=caller.id)
             gone = await self._identities.unlink(unit, id=id, user=caller.id)
             if not gone:
                 raise UnknownIdentity
-            if owner.password_hash is None and not await self._identities.of_user(unit, user=caller.id):
-                raise LastWayIn
+            await self._ways_in.require(unit, caller.id)
             unit.record(IdentityUnlinked(user_id=caller.id, identity_id=id))
             unit.audit("identities.unlinked", target=id, detail={"provider": gone[0]})
         self._background.start(self._tell(caller.id, letters.identity_unlinked, gone[0]))
