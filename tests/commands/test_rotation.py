@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from fortress.clock import FixedClock
-from fortress.commands.rotation import WrappingRotation
+from fortress.commands.rotation import Reindexed, Renewed, WrappingRotation, renew_data_keys, renew_index_keys
 from fortress.errors import CannotStart
 from fortress.security.keyfile import FileKeys
 from fortress.security.keys import KeyRing, new_ring
@@ -238,3 +238,108 @@ async def test_from_the_ring_to_a_service_everything_moves_and_the_rings_keys_ca
     done = await rotation.run(destroy_old=True)
     assert done.destroyed == (before,)
     assert await kept.readable()
+
+
+class Log:
+    """What was asked of keys, in its order; `stop` kills the process at that step.
+
+    Attributes:
+        since: of a renewal that was not finished.
+        announced: whether there are indexes whose rows are not being indexed yet.
+    """
+
+    def __init__(self, stop: str = "") -> None:
+        self.asked: list[str] = []
+        self.stop = stop
+        self.since: datetime | None = None
+        self.announced = True
+        self.before: datetime | None = None
+
+    def note(self, what: str) -> None:
+        self.asked.append(what)
+        if what == self.stop:
+            raise Killed
+
+    async def wait(self, seconds: float) -> None:
+        self.note(f"wait {seconds:.0f}")
+
+    async def steps(self, what: str) -> AsyncIterator[Step]:
+        self.note(what)
+        yield Step(PEOPLE, PEOPLE)
+
+
+class DataKeys(Log):
+    async def begun(self) -> datetime | None:
+        return self.since
+
+    def make(self, before: datetime) -> AsyncIterator[Step]:
+        self.before = before
+        return self.steps("make")
+
+    def reseal(self) -> AsyncIterator[Step]:
+        return self.steps("reseal")
+
+    def drop(self) -> AsyncIterator[Step]:
+        return self.steps("drop")
+
+
+class IndexKeys(Log):
+    async def announce(self) -> bool:
+        self.note("announce")
+        return self.announced
+
+    async def activate(self) -> bool:
+        self.note("activate")
+        return True
+
+    def reindex(self) -> AsyncIterator[Step]:
+        return self.steps("reindex")
+
+    async def drop(self) -> int:
+        self.note("drop")
+        return 2
+
+
+async def test_data_keys_are_destroyed_only_after_everybody_has_stopped_writing_by_them(clock: FixedClock) -> None:
+    keys = DataKeys()
+    done = await renew_data_keys(keys, clock, holding=HOLDING, wait=keys.wait)
+    assert keys.asked == ["make", "reseal", "wait 33", "reseal", "drop"]
+    assert done == Renewed(resumed=False, people=PEOPLE, rows=PEOPLE)
+    assert keys.before == clock.now()
+
+
+async def test_a_renewal_of_data_keys_that_was_killed_counts_from_its_beginning(clock: FixedClock) -> None:
+    keys = DataKeys()
+    keys.since = clock.now() - timedelta(hours=3)
+    assert (await renew_data_keys(keys, clock, holding=HOLDING, wait=keys.wait)).resumed
+    assert keys.before == keys.since
+
+
+@pytest.mark.parametrize("stop", ["make", "reseal", "wait 33"])
+async def test_nothing_is_destroyed_before_its_turn(clock: FixedClock, stop: str) -> None:
+    keys = DataKeys(stop)
+    with pytest.raises(Killed):
+        await renew_data_keys(keys, clock, holding=HOLDING, wait=keys.wait)
+    assert "drop" not in keys.asked
+
+
+async def test_index_keys_are_known_before_they_are_used_and_used_before_rows_are_indexed() -> None:
+    keys = IndexKeys()
+    done = await renew_index_keys(keys, holding=HOLDING, wait=keys.wait)
+    assert keys.asked == ["announce", "wait 33", "activate", "wait 33", "reindex", "drop"]
+    assert done == Reindexed(resumed=False, indexes=2, rows=PEOPLE)
+
+
+async def test_index_keys_that_are_in_use_already_are_not_announced_again() -> None:
+    keys = IndexKeys()
+    keys.announced = False
+    assert (await renew_index_keys(keys, holding=HOLDING, wait=keys.wait)).resumed
+    assert keys.asked == ["announce", "wait 33", "reindex", "drop"]
+
+
+@pytest.mark.parametrize("stop", ["announce", "wait 33", "activate", "reindex"])
+async def test_no_index_key_is_forgotten_before_its_turn(stop: str) -> None:
+    keys = IndexKeys(stop)
+    with pytest.raises(Killed):
+        await renew_index_keys(keys, holding=HOLDING, wait=keys.wait)
+    assert "drop" not in keys.asked

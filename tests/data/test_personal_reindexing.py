@@ -131,7 +131,7 @@ async def test_who_changes_in_between_is_found_by_the_new_value(
     await reindexed.activate()
     replaced = scanning.Scan.replace
     moved = msgspec.structs.replace(people[0], email="moved@example.com")
-    done = []
+    done: list[bool] = []
 
     async def after_a_change(self: scanning.Scan, rows: Any) -> int:
         if not done:

@@ -156,7 +156,7 @@ async def test_what_changes_while_it_is_sealed_anew_keeps_the_change(
 ) -> None:
     changed = msgspec.structs.replace(people[0], name="Ann the Second", version=2)
     resealed = scanning.Scan.replace
-    done = []
+    done: list[bool] = []
 
     async def after_a_change(self: scanning.Scan, rows: Any) -> int:
         if self.table == "humans" and not done:

@@ -16,7 +16,10 @@ from fortress.clock import SystemClock
 from fortress.commands.keystatus import key_status
 from fortress.commands.progress import wait_for_all
 from fortress.commands.project import Project, console
-from fortress.commands.rotation import Rewrapped, WrappingRotation
+from fortress.commands.rotation import Reindexed, Renewed, Rewrapped, WrappingRotation, renew_data_keys, renew_index_keys
+from fortress.data.entity import Shape, shape_of
+from fortress.data.personal.reindexing import Reindexing
+from fortress.data.personal.renewing import Renewing
 from fortress.errors import CannotStart, Unavailable
 from fortress.security.keyfile import FileKeys, open_keyring
 from fortress.security.keys import KeyRing, new_ring
@@ -24,6 +27,7 @@ from fortress.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
+    from fortress.bootstrap.assembly import Assembly
     from fortress.bootstrap.runtime import Runtime
 
 T = TypeVar("T")
@@ -83,9 +87,7 @@ class DataKeyCommands:
     def wrapping(
         self,
         *,
-        prepare: Annotated[
-            bool, typer.Option("--prepare", help="only add the next key, for rings that are copied to other hosts")
-        ] = False,
+        prepare: Annotated[bool, typer.Option("--prepare", help="only add the next key, for rings that are copied to other hosts")] = False,
         destroy_old: Annotated[bool, typer.Option("--destroy-old", help="destroy the old keys of the ring once nothing uses them")] = False,
         as_json: AsJson = False,
     ) -> None:
@@ -96,6 +98,26 @@ class DataKeyCommands:
             return
         done = self._work(lambda runtime: _rotation(runtime).run(destroy_old=destroy_old))
         _said(done, lines_of(done), as_json=as_json)
+
+    def data(self, *, as_json: AsJson = False) -> None:
+        """Give everybody's data a new key and encrypt it anew; what was killed is finished by the same command."""
+
+        async def renew(runtime: Runtime) -> Renewed:
+            keys = Renewing(runtime.database, personal_shapes(runtime.assembly))
+            return await renew_data_keys(keys, SystemClock(), holding=runtime.settings.request_timeout, wait=wait_for_all)
+
+        done = self._work(renew)
+        _said(done, [*_resumed(done.resumed), f"{done.people} people's data is under new keys: {done.rows} rows."], as_json=as_json)
+
+    def index(self, *, as_json: AsJson = False) -> None:
+        """Give each blind index a new key and index everything anew; what was killed is finished by the same command."""
+
+        async def renew(runtime: Runtime) -> Reindexed:
+            keys = Reindexing(runtime.database, personal_shapes(runtime.assembly))
+            return await renew_index_keys(keys, holding=runtime.settings.request_timeout, wait=wait_for_all)
+
+        done = self._work(renew)
+        _said(done, [*_resumed(done.resumed), f"{done.indexes} indexes are under new keys: {done.rows} rows."], as_json=as_json)
 
     def status(self, *, as_json: AsJson = False) -> None:
         """Say which keys there are, what they guard, and what a rotation has left to do."""
@@ -125,9 +147,19 @@ def _rotation(runtime: Runtime) -> WrappingRotation:
     return WrappingRotation(runtime.ring, runtime.wrapping, keys, SystemClock(), holding=holding, wait=wait_for_all)
 
 
+def personal_shapes(assembly: Assembly) -> list[Shape]:
+    """The tables that keep personal data."""
+    shapes = [shape_of(model) for domain in assembly.domains for model in domain.models]
+    return [shape for shape in shapes if shape.personal]
+
+
+def _resumed(resumed: bool) -> list[str]:  # noqa: FBT001 - as the report says it
+    return ["An unfinished rotation was gone on with."] if resumed else []
+
+
 def lines_of(done: Rewrapped) -> list[str]:
     """What a rotation of wrapping keys did, for people."""
-    told = ["An unfinished rotation was gone on with."] if done.resumed else []
+    told = _resumed(done.resumed)
     told.append(f"{done.rewrapped} keys were wrapped anew; {done.key} wraps from now on.")
     if done.destroyed:
         told.append(f"Destroyed for ever: {', '.join(done.destroyed)}. What only they wrapped can't be opened, backups included.")
@@ -159,7 +191,7 @@ def keys_app(project: Project) -> typer.Typer:
         if context.invoked_subcommand is None:
             commands.signing()
 
-    for command in (commands.signing, commands.masters, data.wrapping):
+    for command in (commands.signing, commands.masters, data.wrapping, data.data, data.index):
         rotate.command()(command)
     app.add_typer(rotate)
     return app

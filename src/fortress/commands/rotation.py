@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 import msgspec
@@ -18,6 +18,8 @@ Wait = Callable[[float], Awaitable[None]]
 
 # A rotation that is younger and not finished is gone on with: whoever was killed gives the same command again.
 UNFINISHED: Final = timedelta(days=1)
+# In which every server has heard what changed, or reads it again because it may have missed it.
+NEWS_SECONDS: Final = 3.0
 _SPARE_SECONDS: Final = 1.0
 _PASSES: Final = 3
 
@@ -31,6 +33,46 @@ class WrappedKeys(Protocol):
 
     def rewrap(self) -> AsyncIterator[Done]:
         """Wrap by the current key what another one wraps, batch by batch."""
+        ...
+
+
+class DataKeysAnew(Protocol):
+    """Everybody's data keys, and what they seal."""
+
+    async def begun(self) -> datetime | None:
+        """Since when a renewal is under way that was not finished."""
+        ...
+
+    def make(self, before: datetime) -> AsyncIterator[Done]:
+        """Another key for everybody whose key is older."""
+        ...
+
+    def reseal(self) -> AsyncIterator[Done]:
+        """Everything sealed by the newest keys."""
+        ...
+
+    def drop(self) -> AsyncIterator[Done]:
+        """The older keys destroyed."""
+        ...
+
+
+class IndexKeysAnew(Protocol):
+    """The keys of the blind indexes, and what they index."""
+
+    async def announce(self) -> bool:
+        """Have servers compare with the next keys; False when rows are being indexed by them already."""
+        ...
+
+    async def activate(self) -> bool:
+        """Have servers index by the announced keys."""
+        ...
+
+    def reindex(self) -> AsyncIterator[Done]:
+        """Every row indexed by the active keys."""
+        ...
+
+    async def drop(self) -> int:
+        """The older keys forgotten; how many there were."""
         ...
 
 
@@ -50,6 +92,34 @@ class Rewrapped(msgspec.Struct, frozen=True):
     rewrapped: int
     destroyed: tuple[str, ...]
     unused: tuple[str, ...]
+
+
+class Renewed(msgspec.Struct, frozen=True):
+    """What a renewal of the data keys did.
+
+    Attributes:
+        resumed: an earlier renewal was gone on with.
+        people: who has a new key.
+        rows: what was gone through.
+    """
+
+    resumed: bool
+    people: int
+    rows: int
+
+
+class Reindexed(msgspec.Struct, frozen=True):
+    """What a renewal of the index keys did.
+
+    Attributes:
+        resumed: an earlier renewal was gone on with.
+        indexes: how many have a new key.
+        rows: what was gone through.
+    """
+
+    resumed: bool
+    indexes: int
+    rows: int
 
 
 class WrappingRotation:
@@ -116,3 +186,32 @@ class WrappingRotation:
 
     def _ring_wraps(self) -> bool:
         return self._wrapping.current.startswith(f"{RING}:")
+
+
+async def renew_data_keys(keys: DataKeysAnew, clock: Clock, *, holding: float, wait: Wait) -> Renewed:
+    """A new key for everybody's data, everything sealed by it, the old keys destroyed.
+
+    `holding` is for how many seconds a server may go on with what it has begun.
+
+    Raises:
+        CannotStart: something can't be read; the old keys of that stay.
+    """
+    begun = await keys.begun()
+    await followed("making keys", keys.make(begun or clock.now()))
+    rows = await followed("encrypting anew", keys.reseal())
+    await wait(holding + NEWS_SECONDS)
+    await followed("looking for what came late", keys.reseal())
+    people = await followed("destroying the old keys", keys.drop())
+    return Renewed(begun is not None, people, rows)
+
+
+async def renew_index_keys(keys: IndexKeysAnew, *, holding: float, wait: Wait) -> Reindexed:
+    """A new key for each blind index, every row indexed by it, the old keys forgotten. Arguments and errors as `renew_data_keys`."""
+    announced = await keys.announce()
+    if announced:
+        await wait(holding + NEWS_SECONDS)
+        await keys.activate()
+    # Whoever began before may still index by the old key; what was killed here begins to wait again.
+    await wait(holding + NEWS_SECONDS)
+    rows = await followed("indexing anew", keys.reindex())
+    return Reindexed(not announced, await keys.drop(), rows)
