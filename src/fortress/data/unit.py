@@ -205,6 +205,10 @@ class Unit(Reader):
         if self._closed:
             raise UnitFailed("the unit of work is over")
 
+    @property
+    def _in_transaction(self) -> bool:
+        return self._kept is not None
+
     async def _begun(self) -> Kept:
         self._open()
         if self._failed:
@@ -247,18 +251,20 @@ class Unit(Reader):
     async def _finish(self) -> None:
         if self._failed:
             raise UnitFailed("a statement of this unit of work has failed; nothing of it was kept")
-        if self._kept is None:
+        if not self._in_transaction:
             if not (self._pending or self._notices):
                 return
             statements = await self._taken()
-            if self._kept is None and len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED:
+            alone = len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED
+            # What must be unique may have been looked for in between, within a transaction.
+            if alone and not self._in_transaction:
                 await self._commit_alone(statements[0])
                 return
             kept = await self._begun()
             for statement in statements:
                 await self._run(kept, statement)
         else:
-            await self._flush(self._kept)
+            await self._flush(await self._begun())
         await self._commit()
 
     async def _commit_alone(self, statement: Statement) -> None:

@@ -25,7 +25,7 @@ HEADER_BYTES: Final = 5
 LATEST_VERSION: Final = 2**32 - 1
 _FORMAT: Final = b"\x01"
 _NONCE_BYTES: Final = 12
-_BODY: Final = HEADER_BYTES + _NONCE_BYTES
+BODY: Final = HEADER_BYTES + _NONCE_BYTES
 _NOWHERE: Final = bytes(16)
 # What stands behind the row in the framed list: the person's and the version's own lengths before them.
 _TAIL_BYTES: Final = 8 + 16 + 8 + 4
@@ -47,9 +47,11 @@ class ValueCipher:
 
     Attributes:
         header: how values that it sealed begin.
+        decrypt: of a nonce, what it sealed, and what is bound to it; raises InvalidTag and ValueError. `open` is this for one value.
+        tail: what is bound to a value behind its place and its row.
     """
 
-    __slots__ = ("_decrypt", "_encrypt", "_tail", "header")
+    __slots__ = ("_encrypt", "decrypt", "header", "tail")
 
     def __init__(self, key: bytes, subject: UUID, version: int) -> None:
         if len(key) != KEY_BYTES or not 1 <= version <= LATEST_VERSION:
@@ -57,8 +59,8 @@ class ValueCipher:
         cipher = AESGCM(key)
         number = version.to_bytes(4, "big")
         self._encrypt = cipher.encrypt
-        self._decrypt = cipher.decrypt
-        self._tail = framed(b"", b"", _NOWHERE, subject.bytes, number)[-_TAIL_BYTES:]
+        self.decrypt = cipher.decrypt
+        self.tail = framed(b"", b"", _NOWHERE, subject.bytes, number)[-_TAIL_BYTES:]
         self.header = _FORMAT + number
 
     def __repr__(self) -> str:
@@ -67,7 +69,7 @@ class ValueCipher:
     def seal(self, place: bytes, row: bytes, value: bytes) -> bytes:
         """The value as it is kept at this place, in the row of this id (16 bytes)."""
         nonce = secrets.token_bytes(_NONCE_BYTES)
-        return self.header + nonce + self._encrypt(nonce, value, place + row + self._tail)
+        return self.header + nonce + self._encrypt(nonce, value, place + row + self.tail)
 
     def open(self, place: bytes, row: bytes, sealed: bytes) -> bytes:
         """The value.
@@ -76,7 +78,7 @@ class ValueCipher:
             Unreadable: it was not sealed by this key at this place, whatever the reason (ASVS V11.2.5).
         """
         try:
-            return self._decrypt(sealed[HEADER_BYTES:_BODY], sealed[_BODY:], place + row + self._tail)
+            return self.decrypt(sealed[HEADER_BYTES:BODY], sealed[BODY:], place + row + self.tail)
         except (InvalidTag, ValueError):
             raise Unreadable from None
 

@@ -67,6 +67,20 @@ class KeyCache:
         self._entries.move_to_end(subject)
         return entry[0]
 
+    def some(self, subjects: Iterable[UUID], since: float) -> tuple[dict[UUID, SubjectKeys], list[UUID]]:
+        """The keys of those that `get` would give, and who the others are."""
+        entries, use = self._entries, self._entries.move_to_end
+        found: dict[UUID, SubjectKeys] = {}
+        missing = []
+        for subject in subjects:
+            entry = entries.get(subject)
+            if entry is None or entry[1] < since:
+                missing.append(subject)
+            else:
+                use(subject)
+                found[subject] = entry[0]
+        return found, missing
+
     def stamp(self) -> int:
         """To be taken before keys are loaded, and handed to `put`."""
         return self._now

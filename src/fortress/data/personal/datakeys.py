@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fortress.data.unit import Unit
 
 TOPIC: Final = "erased"
-PEOPLE: Final = 4096
+PEOPLE: Final = 2048
 FIRST: Final = 1
 _DOUBTED: Final = 1024
 _AT_ONCE: Final = 32
@@ -76,16 +76,7 @@ class DataKeys:
 
     def ready(self, subjects: Iterable[UUID]) -> tuple[Known, list[UUID]]:
         """The keys at hand, and those of whom have to be loaded."""
-        since, get = self._belief.since(), self._cache.get
-        found: Known = {}
-        missing = []
-        for subject in subjects:
-            keys = get(subject, since)
-            if keys is None:
-                missing.append(subject)
-            else:
-                found[subject] = keys
-        return found, missing
+        return self._cache.some(subjects, self._belief.since())
 
     async def load(self, subjects: Iterable[UUID]) -> Known:
         """The keys of these people as the database has them, in one query; people without a key have none.
