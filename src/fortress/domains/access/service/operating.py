@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fortress.data import PageQuery
 from fortress.data.pages import LARGEST
+from fortress.domains.access.contract import UnknownPermission, UnknownRole
 from fortress.domains.access.service.assigning import AccessService
 from fortress.domains.access.service.defining import DeclaredPermission, RoleService, RoleView, RoleWish
 from fortress.domains.access.service.explaining import ExplainService, Explanation
@@ -49,7 +50,8 @@ class RoleOperations:
         return await self._roles.read(name)
 
     async def make_role(self, name: str, title: str, grants: Sequence[str], *, second_factor: bool) -> RoleView:
-        """A new role. Raises as `RoleService.make` does."""
+        """A new role. Raises UnknownPermission, naming the grant that there isn't, and as `RoleService.make` does."""
+        self._refuse_unknown_grants(grants)
         return await self._roles.make(RoleWish(name, title, tuple(grants), second_factor), SYSTEM)
 
     async def change_role(
@@ -61,7 +63,8 @@ class RoleOperations:
         taken: Sequence[str],
         second_factor: bool | None,
     ) -> RoleView:
-        """The role with another title, with these grants more and those fewer. Raises as `RoleService.change` does."""
+        """The role with another title, these grants more and those fewer. Raises UnknownPermission, and as `RoleService.change` does."""
+        self._refuse_unknown_grants(given)
         role = await self._roles.read(name)
         grants = [grant for grant in (*role.grants, *given) if grant not in taken]
         factor = role.second_factor if second_factor is None else second_factor
@@ -79,7 +82,8 @@ class RoleOperations:
     async def assign_roles(
         self, person: UUID, given: Sequence[str], taken: Sequence[str], until: datetime | None
     ) -> tuple[Assignment, ...]:
-        """Give some roles, until then, and take others. Raises as `AccessService.replace_roles` does."""
+        """Give some roles, until then, and take others. Raises UnknownRole, and as `AccessService.replace_roles` does."""
+        await self._refuse_unknown_roles(given)
         moved = {*given, *taken}
         kept = [one for one in await self._access.assignments_of(person) if one.name not in moved]
         wanted = [*kept, *(Assignment(name, until) for name in dict.fromkeys(given) if name not in taken)]
@@ -100,3 +104,16 @@ class RoleOperations:
             if cursor is None:
                 break
         return found
+
+    def _refuse_unknown_grants(self, names: Sequence[str]) -> None:
+        known = {grant for permission in self._roles.declared_permissions() for grant in permission.grants}
+        for name in names:
+            if name not in known:
+                raise UnknownPermission(f"There is no grant {name!r}.")
+
+    async def _refuse_unknown_roles(self, names: Sequence[str]) -> None:
+        for name in names:
+            try:
+                await self._roles.read(name)
+            except UnknownRole:
+                raise UnknownRole(f"There is no role {name!r}.") from None
