@@ -17,7 +17,7 @@ from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
-from fortress.testing.callers import Callers
+from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
 
 pytestmark = pytest.mark.faults
@@ -61,9 +61,15 @@ class Customers:
         if found.status == 200:
             self.wrong += [order["id"] for order in found.json()["items"] if order["note"] != self.notes.get(order["id"], order["note"])]
 
+    async def sign_in(self, person: Caller, worker: LiveClient) -> None:
+        """Found by the blind index of the address."""
+        signed = await worker.post("/auth/login", {"email": person.email.upper(), "password": PASSWORD})
+        self.seen["sign in", signed.status] += 1
+
     async def live(self, number: int, person: Caller) -> None:
         while not self.over:
             await self.order(person, self._workers[number % len(self._workers)])
+            await self.sign_in(person, self._workers[(number + 1) % len(self._workers)])
             for worker in self._workers:
                 await self.read(person, worker)
 
@@ -77,7 +83,7 @@ class Customers:
             await asyncio.gather(*tasks)
 
     def all_was_well(self) -> None:
-        assert set(self.seen) == {("write", 201), ("read", 200)}, self.seen
+        assert set(self.seen) == {("write", 201), ("read", 200), ("sign in", 200)}, self.seen
         assert self.wrong == []
         assert self.seen["write", 201] > 20
 
@@ -136,6 +142,7 @@ async def readable_after_a_restart(server: Server, people: list[Caller], custome
             reply = await client.get("/orders?limit=100", as_=person)
             assert reply.status == 200, server.faults()
             found |= {order["id"]: order["note"] for order in reply.json()["items"]}
+            assert (await client.post("/auth/login", {"email": person.email, "password": PASSWORD})).status == 200
     assert found
     assert found.items() <= customers.notes.items()
 
@@ -184,4 +191,76 @@ async def test_killed_in_the_middle_the_same_command_finishes_a_rotation_of_wrap
     assert done["resumed"]
     assert sorted(done["destroyed"]) == sorted(old)
     assert len(ring(server)) == 1
+    await readable_after_a_restart(server, people, customers, address)
+
+
+async def versions(owner: Any) -> set[int]:
+    """Of the keys by which orders' notes are sealed."""
+    rows = await owner.fetch("SELECT DISTINCT substring(note from 2 for 4) AS version FROM orders WHERE note IS NOT NULL")
+    return {int.from_bytes(row["version"], "big") for row in rows}
+
+
+async def test_data_keys_change_under_load_and_the_old_ones_are_gone(
+    server: Server, people: list[Caller], owner: Any, address: Callable[[], str]
+) -> None:
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        await owner.execute("CREATE TABLE before AS SELECT subject, version, key_id, wrapped FROM data_keys WHERE wrapped IS NOT NULL")
+        done = await keys(server, "rotate", "data")
+    assert done["people"] >= PEOPLE
+    assert not done["resumed"]
+    left = "SELECT count(*) FROM data_keys JOIN before USING (subject, version)"
+    assert await owner.fetchval(left) == 0, "no key from before is there any more"
+    newest = set(await owner.fetchval("SELECT array_agg(DISTINCT version) FROM data_keys WHERE wrapped IS NOT NULL"))
+    assert await versions(owner) <= newest
+    await owner.execute("DROP TABLE before")
+    await readable_after_a_restart(server, people, customers, address)
+
+
+async def test_killed_in_the_middle_the_same_command_finishes_a_rotation_of_data_keys(
+    server: Server, people: list[Caller], owner: Any, address: Callable[[], str]
+) -> None:
+    twice = "SELECT count(*) FROM (SELECT 1 FROM data_keys WHERE wrapped IS NOT NULL GROUP BY subject HAVING count(*) > 1) AS twice"
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        for line in ("making keys:", "encrypting anew:", "waiting"):
+            await killed_at(server, line, "rotate", "data")
+            assert await owner.fetchval(twice) >= PEOPLE
+            assert await owner.fetchval("SELECT max(n) FROM (SELECT count(*) AS n FROM data_keys GROUP BY subject) AS each") == 2
+        done = await keys(server, "rotate", "data")
+    assert done["resumed"]
+    assert await owner.fetchval(twice) == 0
+    await readable_after_a_restart(server, people, customers, address)
+
+
+async def index_states(owner: Any) -> set[str]:
+    return set(await owner.fetchval("SELECT array_agg(DISTINCT state) FROM index_keys"))
+
+
+async def test_index_keys_change_under_load_and_everybody_is_found(
+    server: Server, people: list[Caller], owner: Any, address: Callable[[], str]
+) -> None:
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        before = {row["email_key"] for row in await owner.fetch("SELECT email_key FROM users")}
+        done = await keys(server, "rotate", "index")
+    assert done["indexes"] >= 2
+    after = {row["email_key"] for row in await owner.fetch("SELECT email_key FROM users")}
+    assert not before & after
+    assert await index_states(owner) == {"active"}
+    await readable_after_a_restart(server, people, customers, address)
+
+
+async def test_killed_in_the_middle_the_same_command_finishes_a_rotation_of_index_keys(
+    server: Server, people: list[Caller], owner: Any, address: Callable[[], str]
+) -> None:
+    async with shopping(server, people, address) as customers:
+        await asyncio.sleep(1)
+        await killed_at(server, "waiting", "rotate", "index")
+        assert await index_states(owner) == {"active", "next"}
+        await killed_at(server, "indexing anew:", "rotate", "index")
+        assert await index_states(owner) == {"active", "retired"}
+        done = await keys(server, "rotate", "index")
+    assert done["resumed"]
+    assert await index_states(owner) == {"active"}
     await readable_after_a_restart(server, people, customers, address)
