@@ -180,7 +180,7 @@ async def test_what_was_moved_or_changed_is_refused_and_counted(database: Databa
     reader = other.reader(SYSTEM)
     with pytest.raises(Unreadable):
         await (letters.all(reader) if "letters" in moved else humans.recent(reader, query=PageQuery()))
-    assert other.personal.unreadable == 1
+    assert other.personal.unreadable >= 1
 
 
 async def test_an_alarm_says_where_and_never_what(database: Database, admin: Admin, caplog: pytest.LogCaptureFixture) -> None:

@@ -151,5 +151,7 @@ async def test_a_rotation_is_heard_of(database: Database, connect: Open, data_ur
 async def test_the_key_of_another_index_is_refused(database: Database, connect: Open, admin: Admin) -> None:
     await born(database, human())
     await admin.execute("UPDATE index_keys a SET wrapped = b.wrapped FROM index_keys b WHERE a.id <> b.id")
+    other = await connect()
     with pytest.raises(Unreadable):
-        await born(await connect(), human(f"{uuid4()}@example.com"))
+        await born(other, human(f"{uuid4()}@example.com"))
+    assert other.personal.unreadable == 1

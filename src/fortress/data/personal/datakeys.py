@@ -16,7 +16,7 @@ from fortress.data.personal.tables import DataKeyRow
 from fortress.errors import Gone
 from fortress.security.encoding import framed
 from fortress.security.sealing import KEY_BYTES, ValueCipher
-from fortress.security.wrapping import WrappedKey, Wrapping
+from fortress.security.wrapping import Unreadable, WrappedKey, Wrapping
 
 if TYPE_CHECKING:
     from fortress.data.unit import Unit
@@ -37,6 +37,7 @@ _LOCK: Final = "SELECT id FROM data_keys WHERE subject = $1 ORDER BY version FOR
 _DESTROY: Final = "UPDATE data_keys SET wrapped = NULL, destroyed_at = $2 WHERE subject = $1 AND wrapped IS NOT NULL"
 
 Fetch = Callable[[str, Sequence[Any]], Awaitable[Sequence[Any]]]
+Alarm = Callable[[str, Sequence[object]], None]
 Known = dict[UUID, SubjectKeys]
 
 
@@ -52,14 +53,16 @@ class DataKeys:
     Args:
         fetch: runs a reading statement.
         wrapping: what the keys are wrapped by.
+        alarm: told of what can't be read.
         people: how many people's keys are kept ready at most.
     """
 
-    def __init__(self, fetch: Fetch, wrapping: Wrapping, clock: Clock, ids: Ids, *, people: int = PEOPLE) -> None:
+    def __init__(self, fetch: Fetch, wrapping: Wrapping, clock: Clock, ids: Ids, alarm: Alarm, *, people: int = PEOPLE) -> None:
         self._fetch = fetch
         self._wrapping = wrapping
         self._clock = clock
         self._ids = ids
+        self._alarm = alarm
         self._belief = Belief(clock)
         self._cache = KeyCache(people)
         self._loading: dict[UUID, asyncio.Task[Known]] = {}
@@ -181,7 +184,11 @@ class DataKeys:
         if row["wrapped"] is None:
             return None
         subject, version = row["subject"], row["version"]
-        key = await self._wrapping.unwrap(WrappedKey(row["key_id"], row["wrapped"]), context(subject, version))
+        try:
+            key = await self._wrapping.unwrap(WrappedKey(row["key_id"], row["wrapped"]), context(subject, version))
+        except Unreadable:
+            self._alarm("data_keys", [subject])
+            raise
         return ValueCipher(key, subject, version)
 
 

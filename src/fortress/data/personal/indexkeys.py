@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from fortress.clock import Clock, Ids
 from fortress.data.bus import Bus, message
 from fortress.data.personal.belief import Belief
-from fortress.data.personal.datakeys import Fetch
+from fortress.data.personal.datakeys import Alarm, Fetch
 from fortress.data.personal.fields import BlindField
 from fortress.data.personal.tables import IndexState
 from fortress.security.encoding import framed
 from fortress.security.keymaterial import KeyMaterial
 from fortress.security.sealing import KEY_BYTES, blind_digest
-from fortress.security.wrapping import WrappedKey, Wrapping
+from fortress.security.wrapping import Unreadable, WrappedKey, Wrapping
 
 if TYPE_CHECKING:
     from fortress.data.unit import Unit
@@ -60,14 +60,16 @@ class IndexKeys:
         fetch: runs a reading statement.
         run: runs a writing one in a transaction of its own.
         wrapping: what the keys are wrapped by.
+        alarm: told of what can't be read.
     """
 
-    def __init__(self, fetch: Fetch, run: Fetch, wrapping: Wrapping, clock: Clock, ids: Ids) -> None:
+    def __init__(self, fetch: Fetch, run: Fetch, wrapping: Wrapping, clock: Clock, ids: Ids, alarm: Alarm) -> None:
         self._fetch = fetch
         self._run = run
         self._wrapping = wrapping
         self._clock = clock
         self._ids = ids
+        self._alarm = alarm
         self._belief = Belief(clock)
         self._known: dict[str, tuple[IndexKey, ...]] = {}
         self._asked = float("-inf")
@@ -164,7 +166,11 @@ class IndexKeys:
 
     async def _opened(self, row: Any) -> IndexKey:
         bound = context(row["purpose"], row["version"])
-        key = await self._wrapping.unwrap(WrappedKey(row["key_id"], row["wrapped"]), bound)
+        try:
+            key = await self._wrapping.unwrap(WrappedKey(row["key_id"], row["wrapped"]), bound)
+        except Unreadable:
+            self._alarm("index_keys", [row["purpose"]])
+            raise
         return IndexKey(row["version"], IndexState(row["state"]), KeyMaterial(key))
 
     async def _row(self, purpose: str, version: int, state: IndexState) -> list[Any]:

@@ -46,18 +46,18 @@ class Opener:
             return []
         columns: Columns = list(zip(*rows, strict=True))
         people = self._people(columns)
+        keys, missing = reader.ready_keys(people)
+        if missing:
+            keys |= await reader.personal.data.load(missing)
         try:
-            keys, missing = reader.ready_keys(people)
-            if missing:
-                keys |= await reader.personal.data.load(missing)
-            try:
-                return self._open(columns, keys)
-            except _NewerKey:
-                # Another process made another version of somebody's key since we looked.
-                return self._open_at_last(columns, keys | await reader.personal.data.load(people))
+            return self._open(columns, keys)
+        except _NewerKey:
+            # Another process made another version of somebody's key since we looked.
+            keys |= await reader.personal.data.load(people)
         except Unreadable:
             reader.personal.alarm(self._fields.table, columns[self._fields.key])
             raise
+        return self._open_at_last(reader, columns, keys)
 
     def _people(self, columns: Columns) -> list[UUID]:
         """Whose keys are needed."""
@@ -69,10 +69,11 @@ class Opener:
             needed |= {owner: None for owner, value in zip(owners, columns[field.index], strict=True) if value is not None}
         return list(needed)
 
-    def _open_at_last(self, columns: Columns, keys: Keys) -> list[tuple[Any, ...]]:
+    def _open_at_last(self, reader: Reader, columns: Columns, keys: Keys) -> list[tuple[Any, ...]]:
         try:
             return self._open(columns, keys)
-        except _NewerKey:
+        except (_NewerKey, Unreadable):
+            reader.personal.alarm(self._fields.table, columns[self._fields.key])
             raise Unreadable from None
 
     def _open(self, columns: Columns, keys: Keys) -> list[tuple[Any, ...]]:

@@ -51,8 +51,8 @@ class Personal:
 
     def __init__(self, fetch: Fetch, run: Fetch, wrapping: Wrapping, clock: Clock, ids: Ids) -> None:
         self.wrapping = wrapping
-        self.data = DataKeys(fetch, wrapping, clock, ids)
-        self.indexes = IndexKeys(fetch, run, wrapping, clock, ids)
+        self.data = DataKeys(fetch, wrapping, clock, ids, self.alarm)
+        self.indexes = IndexKeys(fetch, run, wrapping, clock, ids, self.alarm)
         self.wrapped = Rewrapping(fetch, run, wrapping)
         self.unreadable = 0
 
@@ -68,10 +68,10 @@ class Personal:
         """Destroy this person's keys with the unit's commit: what is personal of them is unreadable for ever, backups included."""
         await self.data.destroy(unit, person)
 
-    def alarm(self, table: str, ids: Sequence[UUID]) -> None:
-        """Some of these rows could not be read: count it, and say where."""
+    def alarm(self, table: str, rows: Sequence[object]) -> None:
+        """Some of these rows, by their ids, could not be read: count it, and say where."""
         self.unreadable += 1
-        _log.error("personal.unreadable", table=table, rows=[str(id) for id in ids[:_SHOWN]])
+        _log.error("personal.unreadable", table=table, rows=[str(row) for row in rows[:_SHOWN]])
 
     async def digests(self, blind: dict[str, BlindField], given: dict[str, Any]) -> None:
         """Put in the place of plain values what rows of them are found by."""
