@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
+import stat
+import zipfile
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -38,7 +41,30 @@ def test_the_last_administrator_is_not_disabled(run: Shell) -> None:
     assert (ended.code, ended.problem) == (1, "This is the last administrator.")
 
 
-@pytest.mark.parametrize("command", ["show", "disable", "enable", "roles"])
+def test_what_is_kept_of_somebody_is_written_to_a_new_file_of_ones_own(run: Shell, tmp_path: Path) -> None:
+    document = run("user", "export", "ann@example.com").json()
+    assert document["person"] == run.ann.id
+    assert document["domains"]["identity"]["accounts"][0]["email"] == "ann@example.com"
+    target = tmp_path / "ann.zip"
+    assert str(target) in run("user", "export", run.ann.id, "--to", str(target)).output
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with zipfile.ZipFile(target) as archive:
+        assert "identity/accounts.json" in archive.namelist()
+    again = run("user", "export", run.ann.id, "--to", str(target))
+    assert (again.code, again.problem) == (1, f"{target} is there already")
+
+
+def test_somebody_is_forgotten_only_when_that_is_meant(run: Shell) -> None:
+    assert run("user", "erase", "ann@example.com").code == 1
+    assert run("user", "show", "ann@example.com").code == 0
+    assert run("user", "erase", "ann@example.com", "--yes").output.startswith("Forgotten.")
+    assert run("user", "show", run.ann.id).problem == "There is no such user."
+    assert [row["action"] for row in run.ask("SELECT action FROM audit_log WHERE action = 'users.erased'")] == ["users.erased"]
+    last = run("user", "erase", "admin@example.com", "--yes")
+    assert (last.code, last.problem) == (1, "This is the last administrator.")
+
+
+@pytest.mark.parametrize("command", ["show", "disable", "enable", "roles", "export", "erase"])
 @pytest.mark.parametrize("who", ["nobody@example.com", str(uuid4()), "'; DROP TABLE users", ""])
 def test_nobody_is_not_found(run: Shell, command: str, who: str) -> None:
     ended = run("user", command, who)

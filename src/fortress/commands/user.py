@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Protocol
 from uuid import UUID
 
@@ -14,6 +16,7 @@ from fortress.commands.person import AsJson, PersonFinder, Who
 from fortress.commands.project import Ask, console
 from fortress.commands.role import AssignmentLike, RoleKeeper, show_held
 from fortress.commands.tables import show, show_json
+from fortress.errors import CannotStart
 
 
 class AccountLike(Protocol):
@@ -38,6 +41,20 @@ class AccountKeeper(PersonFinder, Protocol):
     async def account_of(self, person: UUID) -> AccountLike: ...
     async def disable_account(self, person: UUID) -> AccountLike: ...
     async def enable_account(self, person: UUID) -> AccountLike: ...
+
+
+class ExportLike(Protocol):
+    """Everything that is kept of one person."""
+
+    def as_json(self) -> bytes: ...
+    def as_zip(self) -> bytes: ...
+
+
+class PersonalDataKeeper(PersonFinder, Protocol):
+    """Whoever hands out and forgets what is kept of people."""
+
+    async def export_person(self, person: UUID) -> ExportLike: ...
+    async def erase_person(self, person: UUID) -> None: ...
 
 
 class UserCommands:
@@ -81,6 +98,32 @@ class UserCommands:
         else:
             show_held(held)
 
+    def export(
+        self, who: Who, to: Annotated[Path | None, typer.Option("--to", help="a new file, .json or .zip; unset: standard output")] = None
+    ) -> None:
+        """Write everything that every domain keeps of somebody."""
+        if to is not None and to.exists():
+            raise CannotStart(f"{to} is there already", hint="choose another name; nothing is overwritten")
+        export = self._ask(lambda find: _export(find(PersonalDataKeeper), who))
+        if to is None:
+            typer.echo(export.as_json().decode())
+            return
+        content = export.as_zip() if to.suffix == ".zip" else export.as_json()
+        try:
+            with os.fdopen(os.open(to, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise CannotStart(f"{to} can't be written: {error.strerror or error}") from None
+        console.print(f"Written to [bold]{escape(str(to))}[/], for its owner's eyes only.")
+
+    def erase(self, who: Who, *, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+        """Forget somebody for good: their account, and whatever is personal in any domain."""
+        if not yes:
+            account = self._ask(lambda find: _account(find(AccountKeeper), who))
+            typer.confirm(f"Forget {account.email} for good? Nobody can bring them back", abort=True)
+        self._ask(lambda find: _erased(find(PersonalDataKeeper), who))
+        console.print("Forgotten. The audit log says that it was done.")
+
     def _tell(self, account: AccountLike, *, as_json: bool) -> None:
         if as_json:
             show_json(account)
@@ -92,9 +135,9 @@ class UserCommands:
 def user_app(ask: Ask) -> typer.Typer:
     """The command group; the shell mounts it as `user`."""
     commands = UserCommands(ask)
-    app = typer.Typer(name="user", help="Accounts: who there is, disabling, enabling.", no_args_is_help=True)
+    app = typer.Typer(name="user", help="Accounts: who there is, disabling and enabling, exporting and forgetting.", no_args_is_help=True)
     app.command("list")(commands.list_all)
-    for command in (commands.show, commands.disable, commands.enable, commands.roles):
+    for command in (commands.show, commands.disable, commands.enable, commands.roles, commands.export, commands.erase):
         app.command()(command)
     return app
 
@@ -105,6 +148,14 @@ async def _account(keeper: AccountKeeper, who: str) -> AccountLike:
 
 async def _roles(keeper: RoleKeeper, finder: PersonFinder, who: str) -> Sequence[AssignmentLike]:
     return await keeper.roles_of_person(await finder.find_person(who))
+
+
+async def _export(keeper: PersonalDataKeeper, who: str) -> ExportLike:
+    return await keeper.export_person(await keeper.find_person(who))
+
+
+async def _erased(keeper: PersonalDataKeeper, who: str) -> None:
+    await keeper.erase_person(await keeper.find_person(who))
 
 
 async def _disabled(keeper: AccountKeeper, who: str) -> AccountLike:

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import zipfile
 from typing import Final
-
-import msgspec
 
 from fortress.domains.access.contract import LastAdministrator
 from fortress.domains.identity.policy import ACCOUNT_ERASE, ACCOUNT_EXPORT
 from fortress.domains.identity.rest.inputs import Presented
 from fortress.domains.identity.service import PersonService
-from fortress.domains.identity.service.persons import PersonalExport
 from fortress.http import Answer, Input, Request, delete, get, minutes, per_hour, strict
 from fortress.security import Principal
 
@@ -32,25 +27,14 @@ async def export_me(persons: PersonService, principal: Principal, request: Reque
     """Get everything that is kept of you: JSON, or a ZIP where `Accept` asks for application/zip."""
     export = await persons.export(principal.id, principal)
     if _ZIP in request.head.get(b"accept", b""):
-        return _attached(await asyncio.to_thread(packed, export), _ZIP, "zip")
-    return _attached(msgspec.json.encode(export), _JSON, "json")
+        return _attached(await asyncio.to_thread(export.as_zip), _ZIP, "zip")
+    return _attached(export.as_json(), _JSON, "json")
 
 
 @delete("/users/me", allow=ACCOUNT_ERASE, limit=strict(per_hour(30)), fresh=minutes(15), errors=[LastAdministrator])
 async def erase_me(data: EraseMe, persons: PersonService, principal: Principal) -> None:
     """Erase your account and all that is personal in it; nobody can bring it back."""
     await persons.erase_oneself(data.password.get_secret_value() if data.password else None, principal)
-
-
-def packed(export: PersonalExport) -> bytes:
-    """The export as a ZIP: a folder for each domain, a JSON file for each kind of row."""
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("export.json", msgspec.json.encode({"person": export.person, "exported_at": export.exported_at}))
-        for domain, kinds in export.domains.items():
-            for kind, rows in kinds.items():
-                archive.writestr(f"{domain}/{kind}.json", msgspec.json.format(msgspec.json.encode(rows)))
-    return file.getvalue()
 
 
 def _attached(body: bytes, kind: bytes, ending: str) -> Answer:

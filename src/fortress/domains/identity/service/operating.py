@@ -10,6 +10,7 @@ from fortress.data.pages import LARGEST
 from fortress.domains.identity.contract import UnknownKey, UnknownUser, UserStatus
 from fortress.domains.identity.repository import ApiKeyRepository, UserRepository
 from fortress.domains.identity.service.accounts import AccountService
+from fortress.domains.identity.service.persons import PersonalExport, PersonService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.views import KeyView, UserView, key_view, user_view
 from fortress.security import SYSTEM
@@ -24,6 +25,7 @@ class AccountOperations:
         accounts: AccountService,
         users: UserRepository,
         keys: ApiKeyRepository,
+        persons: PersonService,
         revocations: Revocations,
         clock: Clock,
     ) -> None:
@@ -31,6 +33,7 @@ class AccountOperations:
         self._accounts = accounts
         self._users = users
         self._keys = keys
+        self._persons = persons
         self._revocations = revocations
         self._clock = clock
 
@@ -68,6 +71,14 @@ class AccountOperations:
     async def enable_account(self, person: UUID) -> UserView:
         """Enable it. Raises as `AccountService.set_status` does."""
         return user_view(await self._accounts.set_status(person, UserStatus.ACTIVE, SYSTEM))
+
+    async def export_person(self, person: UUID) -> PersonalExport:
+        """Everything that is kept of this person. Raises NotFound."""
+        return await self._persons.export(person, SYSTEM)
+
+    async def erase_person(self, person: UUID) -> None:
+        """Forget this person. Raises NotFound and LastAdministrator."""
+        await self._persons.erase(person, SYSTEM)
 
     async def keys_of_person(self, person: UUID) -> list[KeyView]:
         """The keys of this person that are not revoked, newest first."""

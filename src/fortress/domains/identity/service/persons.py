@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -33,6 +35,20 @@ class PersonalExport(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"<PersonalExport of {self.person}>"
+
+    def as_json(self) -> bytes:
+        """One document."""
+        return msgspec.json.encode(self)
+
+    def as_zip(self) -> bytes:
+        """A folder for each domain, a JSON file for each kind of row."""
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("export.json", msgspec.json.encode({"person": self.person, "exported_at": self.exported_at}))
+            for domain, kinds in self.domains.items():
+                for kind, rows in kinds.items():
+                    archive.writestr(f"{domain}/{kind}.json", msgspec.json.format(msgspec.json.encode(rows)))
+        return file.getvalue()
 
 
 class PersonService:
