@@ -29,6 +29,9 @@ class Outsiders:
         self._capacity = capacity
         self._noted: OrderedDict[UUID, float] = OrderedDict()
 
+    def __len__(self) -> int:
+        return len(self._noted)
+
     def note(self, caller: Principal) -> None:
         """This caller's key came from an address that is not in its list."""
         key, now = caller.session or caller.id, self._clock.monotonic()
