@@ -41,7 +41,22 @@ from fortress.settings import Settings
 from fortress.testing.databases import Databases
 
 T = TypeVar("T")
-TABLES = ("users", "sessions", "api_keys", "role_holders", "custom_roles", "audit_seals", "audit_log", "events", "data_keys", "index_keys")
+TABLES = (
+    "users",
+    "sessions",
+    "api_keys",
+    "role_holders",
+    "custom_roles",
+    "audit_seals",
+    "audit_log",
+    "events",
+    "data_keys",
+    "index_keys",
+    "authenticators",
+    "recovery_codes",
+    "passkeys",
+    "challenges",
+)
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 PASSWORD = "four stout walls and a moat"
 EVERYWHERE = Device("192.0.2.7", "a test")

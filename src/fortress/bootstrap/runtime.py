@@ -24,6 +24,7 @@ from fortress.data.migration.schema import SchemaState
 from fortress.data.partitions import Partitions, partitioned
 from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
+from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
 from fortress.http.addresses import TrustedProxies
 from fortress.http.cookies import SessionCookies
@@ -103,6 +104,9 @@ class Runtime:
     ) -> None:
         self.assembly = assembly
         self.settings = settings
+        self.permissions = assembly.permissions
+        if settings.administrators_prove_two:
+            self.permissions = self.permissions.asking_second_factor_of(ADMINISTRATOR)
         self._drain = drain
         self._board = board
         self._title = title
@@ -230,7 +234,7 @@ class Runtime:
             PasswordPolicy: policy,
             AccessTokens: tokens,
             RefreshTokens: RefreshTokens(self.ring),
-            PermissionTable: self.assembly.permissions,
+            PermissionTable: self.permissions,
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self._mailer(),
@@ -325,7 +329,7 @@ class Runtime:
 
     def _schemes(self, bus: Bus) -> Sequence[Scheme]:
         directory = self.provider(CallerDirectory)
-        permissions, callers = self.assembly.permissions, self.callers
+        permissions, callers = self.permissions, self.callers
         tokens = self.container.get(AccessTokens)
         sessions = SessionVerifier(tokens, directory, permissions, callers, bus.certain, self._clock)
         keys = KeyVerifier(directory, permissions, callers, bus.certain, self._clock, self.background)

@@ -149,6 +149,11 @@ class PermissionTable:
     def roles(self) -> Mapping[str, Role]:
         return self._roles
 
+    def asking_second_factor_of(self, role: str) -> PermissionTable:
+        """The same table, but this role counts only after a second factor."""
+        asking = msgspec.structs.replace(self._roles[role], second_factor=True)
+        return PermissionTable(self._permissions.values(), (self._roles | {role: asking}).values())
+
     def need(self, allow: Allow) -> Need:
         """What `allow` asks of a caller's grants; a mask of 0 asks nothing."""
         if isinstance(allow, Public):

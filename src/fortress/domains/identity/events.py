@@ -43,6 +43,27 @@ class PasswordChanged(Fact, frozen=True):
     user_id: UUID
 
 
+class EmailVerified(Fact, frozen=True):
+    """A person has shown that their address is theirs."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class EmailChanged(Fact, frozen=True):
+    """A person has another address; the holders of both have agreed."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
+class NewDeviceSeen(Fact, frozen=True):
+    """A person has signed in from a device that they had not used before."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+
+
 class SessionStolen(Fact, frozen=True):
     """A refresh token was used a second time, so somebody else had it; the session has ended."""
 
@@ -65,3 +86,19 @@ class IdentityUnlinked(Fact, frozen=True):
     version: ClassVar[int] = 1
     user_id: UUID
     identity_id: UUID
+
+
+class SecondFactorAdded(Fact, frozen=True):
+    """A second step is asked of a person from now on; `kind` is totp or passkey."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+    kind: str
+
+
+class SecondFactorRemoved(Fact, frozen=True):
+    """A person has one second factor fewer, and perhaps none."""
+
+    version: ClassVar[int] = 1
+    user_id: UUID
+    kind: str

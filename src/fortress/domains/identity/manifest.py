@@ -10,6 +10,8 @@ from fortress.domains.identity.events import (
     IdentityLinked,
     IdentityUnlinked,
     PasswordChanged,
+    SecondFactorAdded,
+    SecondFactorRemoved,
     SessionStolen,
     UserDisabled,
     UserEnabled,
@@ -31,6 +33,7 @@ from fortress.domains.identity.models import (
 from fortress.domains.identity.policy import (
     ACCOUNT_ERASE,
     ACCOUNT_EXPORT,
+    ACCOUNT_FACTORS,
     ACCOUNT_IDENTITIES,
     ACCOUNT_KEYS,
     ACCOUNT_PASSWORD,
@@ -63,19 +66,31 @@ from fortress.domains.identity.rest.flow_cookie import FlowCookie
 from fortress.domains.identity.service import (
     AccountOperations,
     AccountService,
+    Assertions,
+    Ceremonies,
+    Challenges,
+    Codes,
     Directory,
+    FactorKeeper,
+    FactorNotices,
+    FactorService,
     IdentityRecords,
     KeyService,
+    PasskeyService,
+    PasskeySignIn,
     PersonService,
+    ReauthenticationService,
     RefreshService,
     Revocations,
+    SecondStepService,
     ServiceAccountService,
     SessionService,
     SessionStarter,
     SignInService,
+    UsedCodes,
+    WaysIn,
 )
 from fortress.domains.identity.service.providers import ConfiguredProviders, IdentityService, ProviderFlows, ProviderSignIn
-from fortress.domains.identity.service.ways_in import WaysIn
 
 _HOUR: Final = 3600.0
 
@@ -88,6 +103,11 @@ async def forget_ended_sessions(sessions: SessionService) -> None:
 async def forget_unfinished_flows(flows: ProviderFlows) -> None:
     """Nobody comes back from a provider after so long."""
     await flows.forget_old()
+
+
+async def forget_old_challenges(challenges: Challenges) -> None:
+    """Nobody can answer them any more."""
+    await challenges.forget_old()
 
 
 identity = Domain(
@@ -124,6 +144,18 @@ identity = Domain(
         PasskeyRepository,
         ChallengeRepository,
         WaysIn,
+        Assertions,
+        Ceremonies,
+        Challenges,
+        Codes,
+        FactorNotices,
+        FactorKeeper,
+        FactorService,
+        PasskeyService,
+        PasskeySignIn,
+        ReauthenticationService,
+        SecondStepService,
+        UsedCodes,
     ],
     permissions=[
         ACCOUNT_READ,
@@ -133,6 +165,7 @@ identity = Domain(
         ACCOUNT_EXPORT,
         ACCOUNT_ERASE,
         ACCOUNT_IDENTITIES,
+        ACCOUNT_FACTORS,
         USERS_LIST,
         USERS_READ,
         USERS_WRITE,
@@ -141,7 +174,18 @@ identity = Domain(
         SERVICES_WRITE,
     ],
     roles=[MEMBER],
-    facts=[UserSignedUp, UserDisabled, UserEnabled, UserErased, PasswordChanged, SessionStolen, IdentityLinked, IdentityUnlinked],
+    facts=[
+        UserSignedUp,
+        UserDisabled,
+        UserEnabled,
+        UserErased,
+        PasswordChanged,
+        SessionStolen,
+        IdentityLinked,
+        IdentityUnlinked,
+        SecondFactorAdded,
+        SecondFactorRemoved,
+    ],
     models=[User, Session, ApiKey, ServiceAccount, Identity, ProviderFlow, Authenticator, RecoveryCode, Passkey, Challenge],
     routes=ROUTES,
     migrations=migrations_beside(__name__),
@@ -149,5 +193,6 @@ identity = Domain(
     upkeep=[
         Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions),
         Upkeep("identity.forget_unfinished_flows", _HOUR, forget_unfinished_flows),
+        Upkeep("identity.forget_old_challenges", _HOUR, forget_old_challenges),
     ],
 )

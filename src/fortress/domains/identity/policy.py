@@ -10,6 +10,7 @@ ACCOUNT_KEYS = Permission("account:api-keys", "Make, see and revoke one's own AP
 ACCOUNT_EXPORT = Permission("account:export", "Get everything that is kept of oneself", by=SESSION_ONLY)
 ACCOUNT_ERASE = Permission("account:erase", "Erase one's own account", by=SESSION_ONLY)
 ACCOUNT_IDENTITIES = Permission("account:identities", "See, link and unlink one's own identities elsewhere", by=SESSION_ONLY)
+ACCOUNT_FACTORS = Permission("account:factors", "See and change one's own second factors and passkeys", by=SESSION_ONLY)
 
 USERS_LIST = Permission("users:list", "List everyone")
 USERS_READ = Permission("users:read", "See an account", reach=True)
@@ -30,6 +31,7 @@ MEMBER = Role(
         ACCOUNT_EXPORT,
         ACCOUNT_ERASE,
         ACCOUNT_IDENTITIES,
+        ACCOUNT_FACTORS,
         OWN_PERMISSIONS,
         USERS_READ.own,
     ],

@@ -70,7 +70,7 @@ class AuthenticatorRepository(Repository[Authenticator]):
         .returning(Authenticator.c.misses),
         into=int,
     )
-    remove = change(delete(Authenticator).where(_mine))
+    drop = change(delete(Authenticator).where(_mine))
     standing = one(
         select(
             exists(select(Authenticator.c.user_id).where(_mine, _confirmed)).label("totp"),
@@ -94,7 +94,7 @@ class RecoveryCodeRepository(Repository[RecoveryCode]):
     # The row goes with the first who shows the code, so that of any number at once exactly one has it.
     use = change(delete(RecoveryCode).where(RecoveryCode.c.user_id == _user, RecoveryCode.c.digest == param("digest")))
     of_user = many(select(RecoveryCode).where(RecoveryCode.c.user_id == _user), limit=100)
-    remove = change(delete(RecoveryCode).where(RecoveryCode.c.user_id == _user))
+    drop = change(delete(RecoveryCode).where(RecoveryCode.c.user_id == _user))
 
 
 class AccountLock(Repository[User]):

@@ -31,5 +31,5 @@ class PasskeyRepository(Repository[Passkey]):
         )
         .values(sign_count=_count, backed_up=param("backed_up"), used_at=_now, version=Passkey.c.version + 1)
     )
-    remove = change(delete(Passkey).where(Passkey.c.id == param("id"), Passkey.c.user_id == param("user")))
+    drop = change(delete(Passkey).where(Passkey.c.id == param("id"), Passkey.c.user_id == param("user")))
     erase = change(delete(Passkey).where(Passkey.c.user_id == param("user", UUID)))

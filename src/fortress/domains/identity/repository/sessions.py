@@ -39,6 +39,12 @@ class LivingSession(msgspec.Struct, frozen=True):
 
 _of_active_user = exists(select(User.c.id).where(User.c.id == Session.c.user_id, User.c.status == UserStatus.ACTIVE))
 _unended = (Session.c.revoked_at.is_(None), Session.c.expires_at > _now, Session.c.idle_expires_at > _now)
+_beyond = (
+    select(Session.c.id)
+    .where(Session.c.user_id == param("user"), *_unended)
+    .order_by(Session.c.created_at.desc(), Session.c.id.desc())
+    .offset(param("kept", int))
+)
 _old = select(Session.c.id).where(Session.c.expires_at < param("before")).limit(1000)
 
 
@@ -95,4 +101,12 @@ class SessionRepository(Repository[Session]):
     )
     of_person = many(select(Session).where(Session.c.user_id == param("person")).order_by(Session.c.created_at), limit=10_000)
     erase = change(delete(Session).where(Session.c.user_id == param("person")))
+    # Whoever began one has the account's row, so that no two of them find the same number.
+    end_oldest = change(
+        update(Session)
+        .where(Session.c.id.in_(_beyond), Session.c.user_id == param("user"))
+        .values(revoked_at=_now, ended_by=param("ended_by"))
+        .returning(Session.c.id),
+        into=UUID,
+    )
     forget = change(delete(Session).where(Session.c.id.in_(_old)))

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from fortress.clock import Clock, Ids
-from fortress.data import Database
-from fortress.domains.identity.models import Session, User
-from fortress.domains.identity.repository import SessionRepository, UserRepository
-from fortress.domains.identity.repository.accounts import Credentials
+from fortress.data import Database, Unit
+from fortress.domains.identity.contract import MfaRequired
+from fortress.domains.identity.models import EndedBy, Purpose, Session, User
+from fortress.domains.identity.repository import Account, AuthenticatorRepository, Credentials, SessionRepository, Standing, UserRepository
+from fortress.domains.identity.service.challenges import Challenges, state_of
 from fortress.domains.identity.service.pairs import TokenPair, owner_of, pair_of
+from fortress.domains.identity.service.revocations import Revocations
+from fortress.security import ANONYMOUS, Reach
+from fortress.security.permissions import FACTORS
 from fortress.security.refresh import RefreshTokens, digest_of
 from fortress.security.tokens import AccessTokens
 from fortress.settings import Settings
+
+# Whoever proves who they are is nobody before that has gone well.
+BEARER: Final = ANONYMOUS.reaching(Reach.ANY)
+
+Known = User | Credentials | Account
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -32,13 +42,19 @@ class Device(msgspec.Struct, frozen=True):
 
 
 class SessionStarter:
-    """Begins sessions of people who have just proved who they are."""
+    """Begins sessions of people who have just proved who they are.
+
+    Every way in ends here, so that none forgets the second factor of those who have one (ASVS V6.3.4).
+    """
 
     def __init__(
         self,
         database: Database,
         users: UserRepository,
         sessions: SessionRepository,
+        authenticators: AuthenticatorRepository,
+        challenges: Challenges,
+        revocations: Revocations,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
         settings: Settings,
@@ -48,15 +64,19 @@ class SessionStarter:
         self._database = database
         self._users = users
         self._sessions = sessions
+        self._authenticators = authenticators
+        self._challenges = challenges
+        self._revocations = revocations
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
         self._clock = clock
         self._ids = ids
         self._idle = timedelta(days=settings.session_idle_days)
         self._longest = timedelta(days=settings.session_days)
+        self._most = settings.sessions_per_user
 
-    async def begin(self, user: User | Credentials, device: Device, *, factors: int, rehashed: str | None = None) -> TokenPair | None:
-        """A new session of an active person.
+    async def begin(self, user: Known, device: Device, *, factors: int, rehashed: str | None = None) -> TokenPair | None:
+        """A new session of an active person; the oldest one of theirs ends when there are too many.
 
         Args:
             user: as they were when their proof was checked.
@@ -66,16 +86,47 @@ class SessionStarter:
 
         Returns:
             None when the account was disabled, or its password changed, since `user` was read.
+
+        Raises:
+            MfaRequired: they have a second factor, and the proof had one. Nothing has begun but the second step.
         """
-        now, id = self._clock.now(), self._ids.new()
+        async with self._database.unit(BEARER) as unit:
+            begun = await self.within(unit, user, device, factors=factors, rehashed=rehashed)
+        if isinstance(begun, MfaRequired):
+            raise begun
+        return begun
+
+    async def within(
+        self, unit: Unit, user: Known, device: Device, *, factors: int, rehashed: str | None = None
+    ) -> TokenPair | MfaRequired | None:
+        """The same as a part of a unit; what `begin` raises is handed back, for the unit must be committed all the same."""
+        now, kept = self._clock.now(), rehashed or user.password_hash
+        if not await self._users.admit(unit, id=user.id, verified=user.password_hash, kept=kept, now=now):
+            return None
+        # Asked after that statement, which holds the account: nobody turns a second factor on in between.
+        standing = await self._authenticators.standing(unit, user=user.id, now=now)
+        if factors < FACTORS and standing.methods:
+            return await self._asked(unit, user.id, kept, standing)
+        if standing.sessions >= self._most:
+            await self._make_room(unit, user.id, now)
+        id = self._ids.new()
+        unit.principal = owner_of(id, user.id)
         token = self._refresh_tokens.issue(id, 0)
-        async with self._database.unit(owner_of(id, user.id)) as unit:
-            kept = rehashed or user.password_hash
-            if not await self._users.admit(unit, id=user.id, verified=user.password_hash, kept=kept, now=now):
-                return None
-            await self._sessions.add(unit, self._session(id, user.id, digest_of(token), device, factors, now))
-            unit.audit("auth.signed_in", target=id, detail={"factors": factors})
+        await self._sessions.add(unit, self._session(id, user.id, digest_of(token), device, factors, now))
+        unit.audit("auth.signed_in", target=id, detail={"factors": factors})
         return pair_of(self._access_tokens, user.id, id, token)
+
+    async def _asked(self, unit: Unit, user: UUID, password_hash: str | None, standing: Standing) -> MfaRequired:
+        token = await self._challenges.ask(unit, Purpose.SECOND_STEP, user, state=state_of(password_hash))
+        unit.audit("auth.second_step_asked", target=user)
+        return MfaRequired(token, standing.methods)
+
+    async def _make_room(self, unit: Unit, user: UUID, now: datetime) -> None:
+        """End the oldest sessions, so that one more is not too many (ASVS V7.1.2)."""
+        ended = await self._sessions.end_oldest(unit, user=user, kept=self._most - 1, now=now, ended_by=EndedBy.TOO_MANY)
+        for session in ended:
+            unit.audit("sessions.ended", target=session, detail={"by": EndedBy.TOO_MANY})
+            self._revocations.session(unit, session)
 
     def _session(self, id: UUID, user: UUID, token_hash: bytes, device: Device, factors: int, now: datetime) -> Session:
         return Session(
