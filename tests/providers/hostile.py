@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import hmac
 import json
 import secrets
 import time
@@ -14,13 +15,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from joserfc import jws
-from joserfc.jwk import ECKey, OctKey, RSAKey
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
+from joserfc.jwk import ECKey, RSAKey
 
 PLANTED = "planted-by-the-provider"
 CLIENT_ID = "fortress-test"
 CLIENT_SECRET = "the client's own secret"
-ALGORITHMS = ["RS256", "ES256", "HS256", "none"]
 Claims = dict[str, Any]
 _KEY = RSAKey.generate_key(2048, {"kid": "first", "use": "sig", "alg": "RS256"})
 OTHER_KEY = RSAKey.generate_key(2048, {"kid": "second", "use": "sig", "alg": "RS256"})
@@ -49,29 +50,31 @@ class Issuer:
         self.url = ""
         self.person: Claims = {"sub": "somebody-42", "email": "ann@example.com", "email_verified": True}
         self.metadata: Claims = {}
-        self.claims: Callable[[Claims], Claims] = lambda claims: claims
-        self.sign: Callable[[Claims], str] = self.signed
         self.keys: list[Claims] = [_KEY.as_dict(private=False)]
-        self.answers: dict[str, Callable[[], Answered]] = {}
+        self.keep_the_rules()
         self.asked: Counter[str] = Counter()
         self.tokens: list[str] = []
         self._codes: dict[str, dict[str, str]] = {}
 
-    def signed(self, claims: Claims, header: Claims | None = None, key: Any = _KEY) -> str:
-        """A token, whatever its header says."""
-        whole = {"alg": "RS256", "kid": "first", "typ": "JWT"} | (header or {})
-        whole = {name: value for name, value in whole.items() if value is not None}
-        registry = jws.JWSRegistry(algorithms=ALGORITHMS, strict_check_header=False)
-        return jws.serialize_compact(whole, json.dumps(claims).encode(), key, registry=registry)
+    def keep_the_rules(self) -> None:
+        """Sign what is true, and answer as usual."""
+        self.claims: Callable[[Claims], Claims] = lambda claims: claims
+        self.sign: Callable[[Claims], str] = self.signed
+        self.answers: dict[str, Callable[[], Answered]] = {}
+
+    def signed(self, claims: Any, header: Claims | None = None, key: RSAKey = _KEY) -> str:
+        """A token that RS256 was used for, whatever its header says."""
+        start = _start({"alg": "RS256", "kid": "first", "typ": "JWT"} | (header or {}), claims)
+        return f"{start}.{_letters(key.private_key.sign(start.encode(), PKCS1v15(), SHA256()))}"
 
     def unsigned(self, claims: Claims) -> str:
         """A token of the algorithm `none`."""
-        parts = ({"alg": "none", "typ": "JWT"}, claims)
-        return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts) + "."
+        return _start({"alg": "none", "typ": "JWT"}, claims) + "."
 
     def confused(self, claims: Claims) -> str:
         """A token that is signed with the public key as if it were a shared secret (CVE-2017-11424)."""
-        return self.signed(claims, {"alg": "HS256"}, OctKey.import_key(_KEY.as_pem(private=False)))
+        start = _start({"alg": "HS256", "kid": "first", "typ": "JWT"}, claims)
+        return f"{start}.{_letters(hmac.digest(_KEY.as_pem(private=False), start.encode(), 'sha256'))}"
 
     def authorize(self, url: str) -> dict[str, str]:
         """What the browser brings back from there: code, state and iss."""
@@ -138,7 +141,7 @@ class Issuer:
 
     def _token(self, form: dict[str, str]) -> Answered:
         asked = self._codes.pop(form.get("code", ""), None)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(form.get("code_verifier", "").encode()).digest()).rstrip(b"=").decode()
+        challenge = _letters(hashlib.sha256(form.get("code_verifier", "").encode()).digest())
         good = asked is not None and asked["code_challenge"] == challenge and asked["code_challenge_method"] == "S256"
         if not good or asked is None or asked["redirect_uri"] != form["redirect_uri"] or form.get("client_secret") != CLIENT_SECRET:
             return Answered({"error": "invalid_grant", "error_description": PLANTED}, 400)
@@ -160,6 +163,14 @@ async def listening() -> AsyncIterator[Issuer]:
     issuer.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     async with server:
         yield issuer
+
+
+def _letters(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _start(*parts: Any) -> str:
+    return ".".join(_letters(json.dumps(part).encode()) for part in parts)
 
 
 def elliptic() -> ECKey:

@@ -156,10 +156,10 @@ async def test_an_unverified_address_makes_no_account_but_can_be_linked(browser:
     assert (await signed_in(browser, issuer)).status == 200
 
 
-@pytest.mark.parametrize("said", ["true", 1, None, [True]])
-async def test_only_true_is_true(browser: Browser, issuer: Issuer, said: object) -> None:
-    issuer.person["email_verified"] = said
-    assert (await signed_in(browser, issuer)).code == "auth.provider_email_unverified"
+async def test_only_true_is_true(browser: Browser, issuer: Issuer) -> None:
+    for said in ("true", 1, None, [True]):
+        issuer.person["email_verified"] = said
+        assert (await signed_in(browser, issuer)).code == "auth.provider_email_unverified"
 
 
 async def test_what_the_id_token_leaves_out_is_asked_for(browser: Browser, issuer: Issuer) -> None:
@@ -241,12 +241,12 @@ async def test_the_callback_links_for_whoever_began_it(browser: Browser, issuer:
     assert len((await browser.get("/users/me/identities", as_=ann)).json()) == 1
 
 
-@pytest.mark.parametrize("path", ELSEWHERE)
-async def test_a_sign_in_ends_at_no_other_path(client: Client, path: str) -> None:
+async def test_a_sign_in_ends_at_no_other_path(running: Fortress) -> None:
     """ASVS V3.7.2: the open-redirect corpus."""
-    refused = await client.post("/auth/providers/acme/start", {"redirect_to": path})
-    assert refused.status == 422
-    assert "evil" not in refused.body.decode()
+    for number, path in enumerate(ELSEWHERE):
+        refused = await Client(running, address=f"192.0.2.{number}").post("/auth/providers/acme/start", {"redirect_to": path})
+        assert refused.status == 422, path
+        assert "evil" not in refused.body.decode()
 
 
 async def test_fresh_asks_the_provider_anew_and_believes_only_what_it_signs(browser: Browser, issuer: Issuer) -> None:

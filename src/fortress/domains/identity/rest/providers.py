@@ -14,6 +14,7 @@ from fortress.domains.identity.contract import (
     EmailNotProved,
     IdentityTaken,
     LastWayIn,
+    MfaRequired,
     NoFreshProof,
     ProviderDeclined,
     ProviderFlowLost,
@@ -116,7 +117,7 @@ async def start_provider_sign_in(
     "/auth/providers/{name:str}/complete",
     allow=PUBLIC,
     limit=strict(per_minute(30)),
-    errors=[*_REFUSED, AccountExists, EmailNotProved, AccountUnusable, CrossSite],
+    errors=[*_REFUSED, AccountExists, EmailNotProved, AccountUnusable, MfaRequired, CrossSite],
 )
 async def finish_provider_sign_in(
     name: str, data: FinishSignIn, flows: ProviderFlows, entering: ProviderSignIn, carrying: Carrying, cookie: FlowCookie, request: Request
@@ -141,7 +142,8 @@ async def return_from_provider(
 ) -> Answer:
     """Come back from a provider: to the page that was asked for, with the session in cookies.
 
-    What was refused is told to that page as `?error=` and its code; nothing of the provider's is in any address.
+    What was refused is told to that page as `?error=` and its code; nothing of the provider's is in any address. With
+    `auth.mfa_required` the token of the second step is in the cookie `fortress-mfa`.
     """
     handover = carrying.to(request, "cookie")
     response = _response(query, cookie.read(request))
@@ -152,6 +154,8 @@ async def return_from_provider(
             await identities.link(flow, proved)
             return _see(flow.return_to)
         return _see(flow.return_to, handover.of(await entering.enter(flow, proved, device_of(request))).headers)
+    except MfaRequired as asked:
+        return _see(f"{flow.return_to}?error={asked.code}", (cookie.second_step(str(asked.data["mfa_token"])),))
     except Refusal as refusal:
         return _see(f"{flow.return_to}?error={refusal.code}")
 

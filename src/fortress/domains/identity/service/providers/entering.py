@@ -10,7 +10,7 @@ from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
 from fortress.domains.access.contract import Access
-from fortress.domains.identity.contract import AccountExists, AccountUnusable, EmailNotProved, EmailTaken, IdentityTaken, UserStatus
+from fortress.domains.identity.contract import AccountExists, AccountUnusable, EmailNotProved, EmailTaken, IdentityTaken, MfaRequired, UserStatus
 from fortress.domains.identity.events import IdentityLinked, UserSignedUp
 from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow, User
 from fortress.domains.identity.models.addresses import read_address
@@ -66,6 +66,7 @@ class ProviderSignIn:
             AccountExists: the address has an account.
             EmailNotProved: there is no account, and no address that one could be made of.
             AccountUnusable: the account is disabled.
+            MfaRequired: it has a second factor, and the provider's word does not count as one.
         """
         try:
             person = await self._person(flow.provider, proved)
@@ -75,6 +76,8 @@ class ProviderSignIn:
             pair = await self._starter.begin(user, device, factors=proved.factors)
             if pair is None:
                 raise AccountUnusable
+        except MfaRequired:
+            raise
         except Refusal as refusal:
             await self._flows.refused(flow.provider, FlowPurpose.SIGN_IN, refusal)
             raise
