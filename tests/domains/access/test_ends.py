@@ -12,7 +12,15 @@ from tests.domains.conftest import NOON, World
 from fortress.data import PageQuery
 from fortress.domains.access.contract import LastAdministrator, NotAHolder, NotHeld, RoleExists, RoleHeld, TooManyRoles
 from fortress.domains.access.repository import CustomRoles
-from fortress.domains.access.service import AccessRecords, AccessService, RoleOperations, RoleService, UsageService, defining
+from fortress.domains.access.service import (
+    AccessRecords,
+    AccessService,
+    ExplainService,
+    RoleOperations,
+    RoleService,
+    UsageService,
+    defining,
+)
 from fortress.domains.access.service.defining import RoleWish
 from fortress.domains.access.service.holdings import Assignment
 from fortress.domains.identity.service import Directory
@@ -274,3 +282,26 @@ async def test_a_remembered_caller_is_forgotten_at_the_moment_a_role_of_theirs_e
     world.clock.advance(timedelta(seconds=1))
     assert verifier.known(token) is None
     assert not (await verifier.verify(token)).grants & auditing
+
+
+async def test_what_is_missing_is_said_when_a_role_has_ended_and_when_it_is_out_of_use(world: World) -> None:
+    access, explaining = world.get(AccessService), world.get(ExplainService)
+    await made(world)
+    ann = await world.somebody()
+
+    async def missing() -> list[str]:
+        return list((await explaining.explain(ann, "audit:read")).missing)
+
+    assert await missing() == ["role"]
+    await access.replace_roles(ann, [Assignment("auditor", NOON + HOUR)], SYSTEM)
+    assert await missing() == []
+    async with world.database.unit(SYSTEM) as unit:
+        await access.suspend(unit, ann)
+    assert await missing() == ["suspended"]
+    world.clock.advance(HOUR)
+    assert await missing() == ["suspended", "ended"]
+    async with world.database.unit(SYSTEM) as unit:
+        await access.resume(unit, ann)
+    explained = await explaining.explain(ann, "audit:read")
+    assert explained.missing == ["ended"]
+    assert explained.given_by == ["admin", "auditor"]
