@@ -10,6 +10,7 @@ import asyncpg
 
 from fortress.data.connections import ReadConnections
 from fortress.data.cursor import Cursors
+from fortress.data.personal.cache import SubjectKeys
 from fortress.data.personal.datakeys import Known
 from fortress.data.personal.vault import Personal
 from fortress.security.principal import Principal
@@ -41,6 +42,10 @@ class Reader:
             Unavailable: no connection, or no answer in time.
         """
         return self._connections.fetch(sql, arguments)
+
+    def all_keys(self, people: Sequence[UUID]) -> list[SubjectKeys] | None:
+        """The keys of all of these people, in their order; None when those of one are not at hand. For queries."""
+        return self.personal.data.all(people)
 
     def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:
         """These people's keys as far as they are at hand, and whose are not; for queries."""

@@ -15,6 +15,7 @@ from fortress.data.connections import Connections, Kept, ReadConnections
 from fortress.data.cursor import Cursors
 from fortress.data.entity import Entity, Shape, shape_of
 from fortress.data.journal import Journal
+from fortress.data.personal.cache import SubjectKeys
 from fortress.data.personal.datakeys import Known
 from fortress.data.personal.fields import PersonalFields
 from fortress.data.personal.storing import Writer
@@ -177,6 +178,10 @@ class Unit(Reader):
         self.add(new)
         await self._guard(self._writing())
         return stored
+
+    def all_keys(self, people: Sequence[UUID]) -> list[SubjectKeys] | None:
+        """As a reader's, while this unit has made none itself."""
+        return None if self._writer is not None and self._writer.made else super().all_keys(people)
 
     def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:
         """As a reader's, and those that this unit has made."""

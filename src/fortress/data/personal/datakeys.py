@@ -81,6 +81,10 @@ class DataKeys:
         """The keys at hand, and those of whom have to be loaded."""
         return self._cache.some(subjects, self._belief.since())
 
+    def all(self, subjects: Iterable[UUID]) -> list[SubjectKeys] | None:
+        """The keys of all of these, in their order; None when those of one are not at hand."""
+        return self._cache.all(subjects, self._belief.since())
+
     async def load(self, subjects: Iterable[UUID]) -> Known:
         """The keys of these people as the database has them, in one query; people without a key have none.
 

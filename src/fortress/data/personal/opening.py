@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -21,18 +21,16 @@ if TYPE_CHECKING:
 _NOBODY: Final = SubjectKeys((), destroyed=False)
 
 Columns = list[Any]
-Keys = Mapping[UUID, SubjectKeys]
 Row = tuple[bytes, Any, bytes, bytes, SubjectKeys]
 
 
 class Opener:
     """Opens rows of one entity."""
 
-    __slots__ = ("_always", "_fields")
+    __slots__ = ("_fields",)
 
     def __init__(self, fields: PersonalFields) -> None:
         self._fields = fields
-        self._always = not all(field.nullable for field in fields.sealed)
 
     async def opened(self, reader: Reader, rows: Sequence[Iterable[Any]]) -> list[tuple[Any, ...]]:
         """These rows in plain values. Asks the database only for keys that are not at hand, for all rows in one query.
@@ -45,40 +43,42 @@ class Opener:
         if not rows:
             return []
         columns: Columns = list(zip(*rows, strict=True))
-        people = self._people(columns)
-        keys, missing = reader.ready_keys(people)
-        if missing:
-            keys |= await reader.personal.data.load(missing)
+        held = reader.all_keys(columns[self._fields.owner]) or await self._held(reader, columns, anew=False)
         try:
-            return self._open(columns, keys)
+            return self._open(columns, held)
         except _NewerKey:
             # Another process made another version of somebody's key since we looked.
-            keys |= await reader.personal.data.load(people)
+            held = await self._held(reader, columns, anew=True)
         except Unreadable:
             reader.personal.alarm(self._fields.table, columns[self._fields.key])
             raise
-        return self._open_at_last(reader, columns, keys)
+        return self._open_at_last(reader, columns, held)
+
+    async def _held(self, reader: Reader, columns: Columns, *, anew: bool) -> list[SubjectKeys]:
+        """The keys of each row's owner; `anew`: as the database has them now."""
+        people = self._people(columns)
+        keys, missing = reader.ready_keys(people)
+        if anew or missing:
+            keys |= await reader.personal.data.load(people if anew else missing)
+        return [keys.get(owner, _NOBODY) for owner in columns[self._fields.owner]]
 
     def _people(self, columns: Columns) -> list[UUID]:
         """Whose keys are needed."""
         owners = columns[self._fields.owner]
-        if self._always:
-            return list(dict.fromkeys(owners))
         needed: dict[UUID, None] = {}
         for field in self._fields.sealed:
             needed |= {owner: None for owner, value in zip(owners, columns[field.index], strict=True) if value is not None}
         return list(needed)
 
-    def _open_at_last(self, reader: Reader, columns: Columns, keys: Keys) -> list[tuple[Any, ...]]:
+    def _open_at_last(self, reader: Reader, columns: Columns, held: Sequence[SubjectKeys]) -> list[tuple[Any, ...]]:
         try:
-            return self._open(columns, keys)
+            return self._open(columns, held)
         except (_NewerKey, Unreadable):
             reader.personal.alarm(self._fields.table, columns[self._fields.key])
             raise Unreadable from None
 
-    def _open(self, columns: Columns, keys: Keys) -> list[tuple[Any, ...]]:
+    def _open(self, columns: Columns, held: Sequence[SubjectKeys]) -> list[tuple[Any, ...]]:
         plain = list(columns)
-        held = [keys.get(owner, _NOBODY) for owner in columns[self._fields.owner]]
         rows = [_row(id.bytes, one) for id, one in zip(columns[self._fields.key], held, strict=True)]
         for field in self._fields.sealed:
             plain[field.index] = _opened(field, rows, columns[field.index])
