@@ -93,7 +93,6 @@ def downgrade() -> None:
 
 
 def _end_sessions_by(reasons: str) -> None:
-    # Checked anew at once, against more reasons than before.
+    # Every row that is there holds what is asked, by the constraint before or the statement before; so nothing is scanned.
     op.execute("-- squawk-ignore ban-drop-constraint\nALTER TABLE sessions DROP CONSTRAINT ck_sessions_ended_by")
     op.execute(f"ALTER TABLE sessions ADD CONSTRAINT ck_sessions_ended_by CHECK (ended_by IN ({reasons})) NOT VALID")
-    op.execute("ALTER TABLE sessions VALIDATE CONSTRAINT ck_sessions_ended_by")
