@@ -102,7 +102,7 @@ class KeyService:
             if key is None:
                 raise UnknownKey
             wanted = {"name": key.name if name is None else name, "networks": key.networks if networks is None else networks}
-            changed = await self._keys.describe(unit, id=id, user=owner, **wanted)
+            changed: list[ApiKey] = await self._keys.describe(unit, id=id, user=owner, **wanted)
             if not changed:
                 raise UnknownKey
             unit.audit("api_keys.changed", target=id, detail={"networks": wanted["networks"]})
