@@ -10,7 +10,15 @@ from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
 from fortress.domains.access.contract import Access
-from fortress.domains.identity.contract import AccountExists, AccountUnusable, EmailNotProved, EmailTaken, IdentityTaken, MfaRequired, UserStatus
+from fortress.domains.identity.contract import (
+    AccountExists,
+    AccountUnusable,
+    EmailNotProved,
+    EmailTaken,
+    IdentityTaken,
+    MfaRequired,
+    UserStatus,
+)
 from fortress.domains.identity.events import IdentityLinked, UserSignedUp
 from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow, User
 from fortress.domains.identity.models.addresses import read_address

@@ -20,6 +20,7 @@ from fortress.domains.identity.service.providers.documents import Documents
 from fortress.domains.identity.service.providers.kinds import TENANT, Provider
 from fortress.domains.identity.service.providers.refusals import Fault, Untrusted
 from fortress.security.encoding import from_base64url
+from fortress.security.keymaterial import OneAlgorithm
 
 LEEWAY: Final = 60
 _LONGEST: Final = 16 * 1024
@@ -167,7 +168,9 @@ def _verified(text: str, key: dict[str, Any], algorithm: str) -> bytes:
     public: dict[str, str | list[str]] = {name: key[name] for name in _MEMBERS[kind] if isinstance(key.get(name), str)}
     if len(public) != len(_MEMBERS[kind]) or (kind == "RSA" and (len(public["n"]) not in _MODULUS or len(public["e"]) not in _EXPONENT)):
         raise Untrusted(Fault.KEYS)
-    registry = jws.JWSRegistry(algorithms=[algorithm], strict_check_header=False)
+    registry = OneAlgorithm(algorithm)
+    # Issuers may add members of their own; those that would change something were refused before.
+    registry.strict_check_header = False
     try:
         return jws.deserialize_compact(text, import_key({"kty": kind, **public}), registry=registry).payload
     except (JoseError, ValueError):
