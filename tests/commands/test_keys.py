@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import stat
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from fortress.clock import SystemClock
-from fortress.commands.keys import keys_app
+from fortress.commands.keys import keys_app, lines_of
+from fortress.commands.keystatus import KeyLine, KeyReport
 from fortress.commands.project import Project
+from fortress.commands.rotation import Rewrapped
 from fortress.errors import CannotStart
 from fortress.security.keyfile import FileKeys
 from fortress.security.keymaterial import decode_ring, encode_ring
@@ -91,6 +94,41 @@ def test_rotate_masters_makes_a_new_master_and_touches_nothing_else(run: Run, fi
     assert after.secret_by_id("refresh", 1) is not None
     assert after.signer().kid == before.signer().kid
     assert after.wrapping_keys() == before.wrapping_keys()
+
+
+def test_a_next_wrapping_key_is_prepared_without_a_database(run: Run, file: Path) -> None:
+    run("new")
+    wraps = ring(file).wrapping_keys()[0].id
+    for _ in range(2):
+        assert run("rotate", "wrapping", "--prepare").exit_code == 0
+        assert [key.state.value for key in ring(file).wrapping_keys()] == ["active", "next"]
+    assert ring(file).wrapping_keys()[0].id == wraps
+    assert ring(file).wrapping_keys()[1].id in run("rotate", "wrapping", "--prepare").output
+
+
+def test_what_a_rotation_did_is_said_in_words() -> None:
+    done = Rewrapped(key="ring:b", resumed=True, rewrapped=7, destroyed=("a",), unused=("c",))
+    assert lines_of(done) == [
+        "An unfinished rotation was gone on with.",
+        "7 keys were wrapped anew; ring:b wraps from now on.",
+        "Destroyed for ever: a. What only they wrapped can't be opened, backups included.",
+        "Nothing is wrapped by c any more; --destroy-old destroys them.",
+    ]
+    assert len(lines_of(Rewrapped("ring:b", resumed=False, rewrapped=0, destroyed=(), unused=()))) == 1
+
+
+def test_the_status_says_what_is_left_to_do() -> None:
+    since = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    lines = KeyReport(
+        "ring:b", 3, (KeyLine("wrapping", "ring:a", "retired", since, wraps=3), KeyLine("signing", "k", "active", since, since))
+    )
+    assert lines.lines() == [
+        "wrapping  ring:a  retired since 2026-03-01 12:00: 3 keys",
+        "signing   k  active since 2026-03-01 12:00, until 2026-03-01 12:00",
+        "ring:b wraps; 3 keys are under another one.",
+        "fortress keys rotate wrapping brings them over.",
+    ]
+    assert KeyReport("ring:b", 0, ()).lines() == ["ring:b wraps; no keys are under another one."]
 
 
 def test_upgrade_gives_an_older_ring_a_key_that_wraps(run: Run, file: Path) -> None:

@@ -199,6 +199,7 @@ def test_frames_keep_their_parts_apart() -> None:
         ("awskms:0000-11", "key of KMS is"),
         ("awskms:alias/x?region=eu-central-1&profile=me", "names no key"),
         ("awskms:alias/x?region=eu-central-1&endpoint=http://kms.example", "reached by https"),
+        ("ring,awskms:alias/x?region=eu-central-1", "named by its ARN"),
         ("vault:https://vault.example", "Transit key is"),
         ("vault:https://vault.example/transit", "Transit key is"),
         ("vault:http://vault.example/transit/fortress", "reached by https"),

@@ -71,7 +71,8 @@ class KeyCommands:
 
     def masters(self) -> None:
         """Derive from a new master secret; the old one counts until the last refresh token of it has ended."""
-        console.print(f"Refresh tokens and cursors come from master [bold]{self._open_ring().rotate_secrets()}[/] from now on.")
+        made = self._open_ring().rotate_secrets()
+        console.print(f"What is derived comes from master [bold]{made}[/] from now on; the keys of cursors and limits at the next start.")
 
 
 class DataKeyCommands:

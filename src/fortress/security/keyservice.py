@@ -46,14 +46,15 @@ async def answered(ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
     Raises:
         Unavailable: it stays away; its cause is the ServiceAway with the reason.
     """
-    for left in reversed(range(patience.tries)):
+    left = patience.tries
+    while True:
+        left -= 1
         try:
             return await _in_time(ask, patience.seconds)
         except ServiceAway as away:
-            if away.lasting or not left:
+            if away.lasting or left <= 0:
                 raise Unavailable("The key service does not answer.") from away
         await asyncio.sleep(patience.pause)
-    raise Unavailable("The key service was not asked.")
 
 
 async def _in_time(ask: Callable[[], Awaitable[T]], seconds: float) -> T:

@@ -20,6 +20,7 @@ from fortress.security.keyservice import PATIENCE, Patience, ServiceAway, answer
 from fortress.security.wrapping import Unreadable, WrappedKey
 
 AWS: Final = "awskms"
+ALIAS: Final = "alias/"
 _ARN: Final = re.compile(r"(arn:aws[a-z-]*:kms:([a-z0-9-]+):[0-9]{12}:)(key/[A-Za-z0-9-]{1,64}|alias/[A-Za-z0-9/_-]{1,250})")
 _ALIAS: Final = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}")
 _UNREADABLE: Final = {"InvalidCiphertextException", "IncorrectKeyException", "NotFoundException", "KMSInvalidStateException"}

@@ -14,7 +14,7 @@ from fortress.errors import CannotStart, Unavailable
 from fortress.security.keys import KeyRing
 from fortress.security.keyservice import PATIENCE, Patience
 from fortress.security.wrapping import RING, RingWrapping, Unreadable, WrappedKey, Wrapping
-from fortress.security.wrapping_aws import AWS, kms_key, open_kms
+from fortress.security.wrapping_aws import ALIAS, AWS, kms_key, open_kms
 from fortress.security.wrapping_vault import VAULT, open_vault, transit_key
 from fortress.settings import Settings
 
@@ -63,6 +63,10 @@ async def open_wrapping(settings: Settings, ring: KeyRing, patience: Patience = 
             the ring is of an older release.
     """
     named = settings.wrapping_key or (RING,)
+    if any(text.startswith(f"{AWS}:{ALIAS}") for text in named[1:]):
+        raise CannotStart(
+            "FORTRESS_WRAPPING_KEY: a key of KMS that only unwraps is named by its ARN", hint="an alias may point elsewhere by now"
+        )
     async with AsyncExitStack() as stack:
         found = [await _opened(stack, text, ring, settings.vault_token, patience) for text in named]
         if named[0] != RING:
