@@ -10,7 +10,7 @@ from fortress.domains.identity.models import Identity, ProviderFlow
 
 MOST_IDENTITIES = 20
 _now = param("now", datetime)
-_old = select(ProviderFlow.c.id).where(ProviderFlow.c.expires_at < _now).limit(1000)
+_old = select(ProviderFlow.c.id).where(ProviderFlow.c.expires_at <= _now).limit(1000)
 
 
 class IdentityRepository(Repository[Identity]):

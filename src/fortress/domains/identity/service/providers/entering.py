@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-import msgspec
-
 from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
@@ -24,7 +22,6 @@ from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
 from fortress.domains.identity.models.addresses import read_address
 from fortress.domains.identity.repository import IdentityRepository, UserRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.accounts import SignUpWish, draft
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.flows import ProviderFlows
@@ -130,7 +127,18 @@ class ProviderSignIn:
             email = read_address(proved.email or "")
         except ValueError:
             raise EmailNotProved from None
-        return msgspec.structs.replace(draft(self._ids.new(), SignUpWish(email, "", None), "", self._clock), password_hash=None)
+        now = self._clock.now()
+        return User(
+            id=self._ids.new(),
+            email=email,
+            name=None,
+            password_hash=None,
+            status=UserStatus.ACTIVE,
+            created_at=now,
+            signed_in_at=None,
+            version=1,
+            verified_at=now,
+        )
 
 
 def new_identity(id: UUID, person: UUID, provider: str, proved: Proved, clock: Clock) -> Identity:

@@ -1,4 +1,4 @@
-"""What of providers and identities is shown; issuers and subjects never are."""
+"""What of providers and identities is shown; who one is elsewhere only to oneself, in the export."""
 
 from __future__ import annotations
 
@@ -39,9 +39,26 @@ class IdentityView(msgspec.Struct, frozen=True):
     used_at: datetime | None
 
 
+class HeldIdentity(IdentityView, frozen=True):
+    """All that is kept of an identity, for its owner's export."""
+
+    issuer: str
+    subject: str
+
+    def __repr__(self) -> str:
+        return f"<HeldIdentity {self.id}>"
+
+    def __rich_repr__(self) -> list[tuple[str, object]]:
+        return [("id", self.id)]
+
+
 def provider_view(provider: Provider) -> ProviderView:
     return ProviderView(provider.name, provider.title)
 
 
 def identity_view(identity: Identity) -> IdentityView:
     return IdentityView(identity.id, identity.provider, identity.created_at, identity.used_at)
+
+
+def held_view(identity: Identity) -> HeldIdentity:
+    return HeldIdentity(identity.id, identity.provider, identity.created_at, identity.used_at, identity.issuer, identity.subject)
