@@ -82,6 +82,7 @@ class Site:
         self.callers = Callers(Client(app), ADMIN, ADMIN_PASSWORD)
         self.api = Client(app)
         self.ids: dict[str, str] = {}
+        self.keys: dict[str, str] = {}
         self.admin = Caller("nobody yet")
 
     async def furnish(self) -> None:
@@ -96,6 +97,15 @@ class Site:
         role = await self.api.post("/roles", ROLE | {"name": "spare"}, as_=self.admin)
         named = {"role": role.json()["name"], "permission": "users:read"}
         self.ids = named | {"order_id": order.json()["id"], "key_id": key.json()["id"], "session_id": other, "user_id": person.id}
+        await self._furnish_keys(person)
+
+    async def _furnish_keys(self, person: Caller) -> None:
+        """A service account, a key of it and one of somebody else's: these are found at addresses of their own."""
+        service = (await self.api.post("/service-accounts", {"name": "one", "roles": ["clerk"]}, as_=self.admin)).json()["id"]
+        self.ids["service_id"] = service
+        wanted = {"name": "one", "scopes": ["orders:read"]}
+        for owner, keys, by in (("service_id", f"/service-accounts/{service}/keys", self.admin), ("user_id", "/api-keys", person)):
+            self.keys[owner] = (await self.api.post(keys, wanted, as_=by)).json()["id"]
 
     def addresses(self) -> list[tuple[Route, str]]:
         """Every route at every address it has, parameters filled with what is there."""
@@ -109,8 +119,10 @@ class Site:
 
     def filled(self, path: str, **ids: str) -> str:
         """The path with its parameters filled."""
-        known = {"name": "swagger-ui.css", **self.ids, **ids}
-        for name, kind in parameters_of(path).items():
+        wanted = parameters_of(path)
+        key = next((key for owner, key in self.keys.items() if owner in wanted), self.ids.get("key_id", ""))
+        known = {"name": "swagger-ui.css", **self.ids, "key_id": key, **ids}
+        for name, kind in wanted.items():
             path = path.replace(f"{{{name}:{kind}}}", known[name])
         return path
 
@@ -118,6 +130,8 @@ class Site:
         """A body that this route takes; None: it takes none."""
         if route.name == "refresh":
             return {"refresh_token": (await self.callers.tokens(ADMIN, ADMIN_PASSWORD))["refresh_token"]}
+        if route.name == "make_service_account":
+            return {"name": f"service {uuid4()}", "roles": ["clerk"]}
         if route.name == "make_role":
             return ROLE | {"name": f"role-{uuid4()}"}
         return BODIES.get(route.name)
@@ -125,6 +139,8 @@ class Site:
     async def call(self, route: Route, address: str, **options: Any) -> Reply:
         """One request with a body that succeeds, by the administrator."""
         given = {"json": await self.body(route), "as_": self.admin, **options}
+        if route.name == "read_csrf_token":
+            given["headers"] = (await self.callers.in_browser("administrator", ADMIN, ADMIN_PASSWORD)).headers
         return await self.client.call(route.verb, address, **given)
 
 
@@ -135,6 +151,12 @@ BODIES: Final[dict[str, Any]] = {
     "change_password": {"current_password": ADMIN_PASSWORD, "new_password": "another one of a test"},
     "change_user": {"status": "active"},
     "make_api_key": {"name": "two", "scopes": ["orders:read"], "expires_in_days": 3},
+    "change_api_key": {"name": "three", "networks": []},
+    "rotate_api_key": {"overlap_hours": 1},
+    "change_service_account": {"disabled": False},
+    "make_key_of_service": {"name": "two", "scopes": ["orders:read"]},
+    "change_key_of_service": {"name": "three"},
+    "rotate_key_of_service": {},
     "replace_roles": {"roles": ["member", {"name": "clerk", "expires_at": "2100-01-01T00:00:00Z"}]},
     "change_role": ROLE,
     "place_order": BASKET,

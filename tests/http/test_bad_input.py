@@ -12,6 +12,7 @@ import pytest
 from tests.http.site import Site
 
 from fortress.http.binding import read_signature
+from fortress.http.router import parameters_of
 from fortress.http.routes import Route
 from fortress.testing.client import Reply
 from fortress.testing.servers import server_names
@@ -330,8 +331,9 @@ async def test_ids_of_nothing_and_ids_that_are_none_are_not_found(site: Site) ->
         if ":uuid}" not in route.path:
             continue
         body = await site.body(route)
+        ids = [name for name, kind in parameters_of(route.path).items() if kind == "uuid"]
         for unknown in (*UNKNOWN_IDS, *MALFORMED_IDS):
-            filled = site.filled(route.path, order_id=unknown, key_id=unknown, session_id=unknown, user_id=unknown)
+            filled = site.filled(route.path, **dict.fromkeys(ids, unknown))
             reply = await site.client.call(route.verb, f"/api/v1{filled}", json=body, as_=site.admin)
             document = assert_refused(reply, (route.verb, filled[:80]), 404)
             assert document["instance"] == f"/api/v1{filled}"

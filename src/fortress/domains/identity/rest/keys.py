@@ -12,10 +12,10 @@ from pydantic_core import PydanticCustomError
 
 from fortress.clock import Clock
 from fortress.data import Page, PageQuery
-from fortress.domains.identity.contract import KeyReachesFurther, TooManyKeys, UnknownKey
+from fortress.domains.identity.contract import KeyReachesFurther, TooManyKeys, UnknownKey, UnknownUser
 from fortress.domains.identity.policy import ACCOUNT_KEYS, KEYS_MANAGE
 from fortress.domains.identity.rest.inputs import Line
-from fortress.domains.identity.service import KeyService
+from fortress.domains.identity.service import AccountService, KeyService
 from fortress.domains.identity.service.keys import KeyWish
 from fortress.domains.identity.service.views import NewKeyView, StatedKeyView, new_key_view, shown, stated_key_view
 from fortress.errors import StaleVersion
@@ -119,11 +119,12 @@ async def revoke_api_key(key_id: UUID, keys: KeyService, principal: Principal) -
     await keys.revoke(key_id, principal.id, principal)
 
 
-@get("/users/{user_id:uuid}/api-keys", allow=KEYS_MANAGE, limit=per_minute(300))
+@get("/users/{user_id:uuid}/api-keys", allow=KEYS_MANAGE, limit=per_minute(300), errors=[UnknownUser])
 async def list_api_keys_of_user(
-    user_id: UUID, query: PageQuery, keys: KeyService, clock: Clock, principal: Principal
+    user_id: UUID, query: PageQuery, accounts: AccountService, keys: KeyService, clock: Clock, principal: Principal
 ) -> Page[StatedKeyView]:
-    """List somebody's API keys; there are none of people who don't exist."""
+    """List somebody's API keys."""
+    await accounts.read(user_id, principal)
     now = clock.now()
     return shown(await keys.recent(query, user_id, principal), lambda key: stated_key_view(key, now))
 
