@@ -14,7 +14,8 @@ from fortress.data import Database, Unit
 from fortress.domains.identity.models import Challenge, Passkey
 from fortress.domains.identity.repository import PasskeyRepository
 from fortress.domains.identity.service.ceremonies import Assertion, Ceremonies, Refused
-from fortress.domains.identity.service.factor_notices import FactorNotices, copied_passkey
+from fortress.domains.identity.service.factor_letters import copied_passkey
+from fortress.domains.identity.service.notices import Notices
 from fortress.security import SYSTEM
 from fortress.security.encoding import from_base64url
 
@@ -29,9 +30,7 @@ class Proved(msgspec.Struct, frozen=True):
 class Assertions:
     """Checks what passkeys answer."""
 
-    def __init__(
-        self, database: Database, passkeys: PasskeyRepository, ceremonies: Ceremonies, notices: FactorNotices, clock: Clock
-    ) -> None:
+    def __init__(self, database: Database, passkeys: PasskeyRepository, ceremonies: Ceremonies, notices: Notices, clock: Clock) -> None:
         self._database = database
         self._passkeys = passkeys
         self._ceremonies = ceremonies

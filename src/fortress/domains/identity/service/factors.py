@@ -21,9 +21,9 @@ from fortress.domains.identity.repository import (
     Standing,
     UserRepository,
 )
-from fortress.domains.identity.service import factor_notices as letters
+from fortress.domains.identity.service import factor_letters as letters
 from fortress.domains.identity.service.codes import CodeKind, Codes, new_secret, provisioning_uri, spelled
-from fortress.domains.identity.service.factor_notices import FactorNotices
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.errors import FieldError, Invalid
 from fortress.security import SYSTEM, Principal
@@ -124,7 +124,7 @@ class FactorService:
         passkeys: PasskeyRepository,
         codes: Codes,
         keeper: FactorKeeper,
-        notices: FactorNotices,
+        notices: Notices,
         settings: Settings,
         clock: Clock,
     ) -> None:

@@ -15,7 +15,7 @@ from fortress.data import Database
 from fortress.domains.identity.contract import InvalidPasskey, TooManyPasskeys, UnknownPasskey
 from fortress.domains.identity.models import Challenge, Passkey, Purpose
 from fortress.domains.identity.repository import MOST_PASSKEYS, AccountLock, PasskeyRepository, UserRepository
-from fortress.domains.identity.service import factor_notices as letters
+from fortress.domains.identity.service import factor_letters as letters
 from fortress.domains.identity.service.assertions import Assertions
 from fortress.domains.identity.service.ceremonies import (
     Ceremonies,
@@ -26,8 +26,8 @@ from fortress.domains.identity.service.ceremonies import (
     challenge_in,
 )
 from fortress.domains.identity.service.challenges import Challenges
-from fortress.domains.identity.service.factor_notices import FactorNotices
 from fortress.domains.identity.service.factors import FactorKeeper
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.domains.identity.service.starting import BEARER, Device, SessionStarter
@@ -52,7 +52,7 @@ class PasskeyService:
         ceremonies: Ceremonies,
         keeper: FactorKeeper,
         ways_in: WaysIn,
-        notices: FactorNotices,
+        notices: Notices,
         clock: Clock,
         ids: Ids,
     ) -> None:

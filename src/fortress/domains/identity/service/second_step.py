@@ -10,12 +10,12 @@ from fortress.data import Database, Unit
 from fortress.domains.identity.contract import SecondStepFailed, UserStatus
 from fortress.domains.identity.models import Challenge, Purpose
 from fortress.domains.identity.repository import Account, AccountLock
-from fortress.domains.identity.service import factor_notices as letters
+from fortress.domains.identity.service import factor_letters as letters
 from fortress.domains.identity.service.assertions import Assertions, Proved
 from fortress.domains.identity.service.ceremonies import Ceremonies, KnownCredential
 from fortress.domains.identity.service.challenges import Challenges, state_of
 from fortress.domains.identity.service.codes import Checked, CodeKind, Codes
-from fortress.domains.identity.service.factor_notices import FactorNotices
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.domains.identity.service.starting import BEARER, Device, SessionStarter
@@ -26,7 +26,7 @@ from fortress.security.permissions import FACTORS
 class UsedCodes:
     """Uses codes up, and tells owner and log what became of them."""
 
-    def __init__(self, codes: Codes, notices: FactorNotices) -> None:
+    def __init__(self, codes: Codes, notices: Notices) -> None:
         self._codes = codes
         self._notices = notices
 

@@ -2,41 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from uuid import UUID
+from typing import Final
 
-from fortress.background import Background
-from fortress.data import Database, Unit
-from fortress.domains.identity.repository import UserRepository
-from fortress.mail import Mail, Mailer
-from fortress.security import SYSTEM
-from fortress.settings import Settings
+from fortress.mail import Mail
 
-Letter = Callable[[str, str], Mail]
-
-
-class FactorNotices:
-    """Sends them, once what they tell of is committed; opening the address is nobody's request to wait for."""
-
-    def __init__(self, database: Database, users: UserRepository, mailer: Mailer, background: Background, settings: Settings) -> None:
-        self._database = database
-        self._users = users
-        self._mailer = mailer
-        self._background = background
-        self._site = settings.site
-
-    def tell(self, unit: Unit, user: UUID, letter: Letter) -> None:
-        """Send this person a letter after the commit."""
-        unit.after_commit(partial(self._start, user, letter))
-
-    def _start(self, user: UUID, letter: Letter) -> None:
-        self._background.start(self._send(user, letter))
-
-    async def _send(self, user: UUID, letter: Letter) -> None:
-        found = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=user)
-        if found is not None:
-            await self._mailer.send(letter(found.email, self._site))
+_NOT_YOU: Final = "If it was not you, change your password at once, and look at your sessions.\n"
 
 
 def authenticator_added(to: str, site: str) -> Mail:
@@ -84,6 +54,3 @@ def copied_passkey(to: str, site: str) -> Mail:
         "If it goes on, remove that passkey and make a new one.\n"
     )
     return Mail(to, f"A passkey of yours at {site} was refused", text)
-
-
-_NOT_YOU = "If it was not you, change your password at once, and look at your sessions.\n"
