@@ -128,6 +128,10 @@ def test_the_status_says_what_is_left_to_do() -> None:
         "ring:b wraps; 3 keys are under another one.",
         "fortress keys rotate wrapping brings them over.",
     ]
+    assert KeyReport("ring:b", 0, (), since, ("users.email_key",)).lines()[1:] == [
+        "Data keys are half renewed since 2026-03-01 12:00: fortress keys rotate data goes on with it.",
+        "Index keys are half renewed (users.email_key): fortress keys rotate index goes on with it.",
+    ]
     assert KeyReport("ring:b", 0, ()).lines() == ["ring:b wraps; no keys are under another one."]
 
 

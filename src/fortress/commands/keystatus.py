@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from fortress.data.personal.reindexing import Reindexing
+from fortress.data.personal.renewing import Renewing
 from fortress.security.keymaterial import KeyState
 from fortress.security.wrapping import RING
 
@@ -41,11 +43,15 @@ class KeyReport(msgspec.Struct, frozen=True):
     Attributes:
         current: the id of the key that wraps now.
         behind: keys that another one wraps: what a rotation of the wrapping keys has left to do.
+        data_since: since when a rotation of the data keys is not finished.
+        indexing: the indexes whose rotation is not finished.
     """
 
     current: str
     behind: int
     keys: tuple[KeyLine, ...]
+    data_since: datetime | None = None
+    indexing: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """For people."""
@@ -53,6 +59,10 @@ class KeyReport(msgspec.Struct, frozen=True):
         told.append(f"{self.current} wraps; {self.behind or 'no'} keys are under another one.")
         if self.behind:
             told.append("fortress keys rotate wrapping brings them over.")
+        if self.data_since:
+            told.append(f"Data keys are half renewed since {self.data_since:%Y-%m-%d %H:%M}: fortress keys rotate data goes on with it.")
+        if self.indexing:
+            told.append(f"Index keys are half renewed ({', '.join(self.indexing)}): fortress keys rotate index goes on with it.")
         return told
 
 
@@ -61,7 +71,9 @@ async def key_status(runtime: Runtime) -> KeyReport:
     uses = await runtime.database.personal.wrapped.uses()
     current = runtime.wrapping.current
     behind = sum(count for id, count in uses.items() if id != current)
-    return KeyReport(current, behind, (*_of_ring(runtime.ring), *_wrapping(runtime.ring, uses)))
+    data_since = await Renewing(runtime.database, ()).begun()
+    indexing = await Reindexing(runtime.database, ()).unfinished()
+    return KeyReport(current, behind, (*_of_ring(runtime.ring), *_wrapping(runtime.ring, uses)), data_since, tuple(indexing))
 
 
 def _of_ring(ring: KeyRing) -> list[KeyLine]:

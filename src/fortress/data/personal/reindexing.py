@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from fortress.data.database import Database
 
 _NAMED: Final = 3
+_UNFINISHED: Final = "SELECT DISTINCT purpose FROM index_keys WHERE state <> 'active' ORDER BY purpose"
 
 
 class Reindexing:
@@ -41,6 +42,10 @@ class Reindexing:
         self._indexes = database.personal.indexes
         self._scans = [Scan(database, shape, sealed=False) for shape in shapes if shape.personal and shape.personal.blind]
         self.purposes = [field.purpose for scan in self._scans for field in scan.fields.blind]
+
+    async def unfinished(self) -> list[str]:
+        """The indexes whose renewal was begun and not finished."""
+        return [row["purpose"] for row in await self._database.run(_UNFINISHED)]
 
     async def announce(self) -> bool:
         """Have a next key for each index, unless its rows are being indexed already; True: something was announced or waits to be used.
