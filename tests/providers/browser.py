@@ -21,8 +21,8 @@ class Browser:
     async def get(self, path: str, *, as_: Caller = NOBODY) -> Reply:
         return await self._call("GET", path, as_=as_)
 
-    async def delete(self, path: str, *, as_: Caller = NOBODY) -> Reply:
-        return await self._call("DELETE", path, as_=as_)
+    async def delete(self, path: str, json: Any = None, *, as_: Caller = NOBODY) -> Reply:
+        return await self._call("DELETE", path, json=json, as_=as_)
 
     async def start(self, name: str = "acme", **wish: Any) -> str:
         """Where the app sends this browser to."""

@@ -65,7 +65,9 @@ class Issuer:
     def signed(self, claims: Any, header: Claims | None = None, key: RSAKey = _KEY) -> str:
         """A token that RS256 was used for, whatever its header says."""
         start = _start({"alg": "RS256", "kid": "first", "typ": "JWT"} | (header or {}), claims)
-        return f"{start}.{_letters(key.private_key.sign(start.encode(), PKCS1v15(), SHA256()))}"
+        private = key.private_key
+        assert private is not None
+        return f"{start}.{_letters(private.sign(start.encode(), PKCS1v15(), SHA256()))}"
 
     def unsigned(self, claims: Claims) -> str:
         """A token of the algorithm `none`."""

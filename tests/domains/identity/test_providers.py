@@ -12,12 +12,14 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from tests.domains.identity.second_factors import App, Later
 from tests.providers.browser import Browser
 from tests.providers.hostile import CLIENT_ID, CLIENT_SECRET, Issuer, listening
 
 from fortress import Fortress
+from fortress.domains.identity.rest.flow_cookie import FlowCookie
 from fortress.settings import ProviderSettings, Settings
-from fortress.testing.callers import Callers
+from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
 
 ELSEWHERE = [
@@ -66,6 +68,10 @@ async def rows(database_url: str) -> AsyncIterator[asyncpg.Connection[asyncpg.Re
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
+
+
+def query_of(returned: dict[str, str]) -> str:
+    return "&".join(f"{name}={value}" for name, value in returned.items())
 
 
 def bearer(pair: dict[str, Any]) -> Caller:
@@ -216,8 +222,7 @@ async def test_a_second_factor_elsewhere_counts_only_where_it_is_trusted(
 
 async def test_the_callback_ends_at_a_path_of_ours_with_the_session_in_cookies(browser: Browser, issuer: Issuer) -> None:
     returned = issuer.authorize(await browser.start(redirect_to="/welcome"))
-    query = "&".join(f"{name}={value}" for name, value in (returned | {"scope": "openid", "hd": "x"}).items())
-    reply = await browser.get(f"/auth/providers/acme/callback?{query}")
+    reply = await browser.get(f"/auth/providers/acme/callback?{query_of(returned | {'scope': 'openid', 'hd': 'x'})}")
     assert (reply.status, reply.headers["location"], reply.body) == (303, "/welcome", b"")
     assert {"fortress-access", "fortress-refresh"} <= browser.cookies.keys()
     assert (await browser.get("/users/me")).json()["email"] == "ann@example.com"
@@ -226,8 +231,7 @@ async def test_the_callback_ends_at_a_path_of_ours_with_the_session_in_cookies(b
 async def test_the_callback_tells_its_page_only_a_code_of_ours(browser: Browser, issuer: Issuer, callers: Callers) -> None:
     await callers.person("ann")
     returned = issuer.authorize(await browser.start(redirect_to="/welcome"))
-    query = "&".join(f"{name}={value}" for name, value in returned.items())
-    reply = await browser.get(f"/auth/providers/acme/callback?{query}")
+    reply = await browser.get(f"/auth/providers/acme/callback?{query_of(returned)}")
     assert (reply.status, reply.headers["location"]) == (303, "/welcome?error=auth.account_exists")
     assert "fortress-access" not in browser.cookies
 
@@ -236,8 +240,7 @@ async def test_the_callback_links_for_whoever_began_it(browser: Browser, issuer:
     ann = await callers.person("ann")
     begun = await browser.post("/users/me/providers/acme/start", {"redirect_to": "/welcome"}, as_=ann)
     returned = issuer.authorize(begun.json()["authorization_url"])
-    query = "&".join(f"{name}={value}" for name, value in returned.items())
-    assert (await browser.get(f"/auth/providers/acme/callback?{query}")).headers["location"] == "/welcome"
+    assert (await browser.get(f"/auth/providers/acme/callback?{query_of(returned)}")).headers["location"] == "/welcome"
     assert len((await browser.get("/users/me/identities", as_=ann)).json()) == 1
 
 
@@ -260,6 +263,59 @@ async def test_fresh_asks_the_provider_anew_and_believes_only_what_it_signs(brow
     issuer.person["auth_time"] = int(time.time()) - 5
     assert (await browser.complete(issuer.authorize(await browser.start(fresh=True)))).status == 200
     assert (await browser.post("/auth/providers/hub/start", {"fresh": True})).status == 422
+
+
+async def test_a_sign_in_elsewhere_of_long_ago_is_no_fresh_proof_here(browser: Browser, issuer: Issuer) -> None:
+    """ASVS V6.8.4, V7.5.3: `auth_time` counts, not the moment of coming back."""
+    issuer.person["auth_time"] = int(time.time()) - 3600
+    stale = bearer((await signed_in(browser, issuer)).json())
+    (only,) = (await browser.get("/users/me/identities", as_=stale)).json()
+    assert (await browser.delete(f"/users/me/identities/{only['id']}", as_=stale)).code == "auth.reauthentication_required"
+    assert (await browser.post("/users/me/providers/other/start", {}, as_=stale)).code == "auth.reauthentication_required"
+
+
+async def test_the_accounts_own_second_factor_is_still_asked(
+    browser: Browser, issuer: Issuer, callers: Callers, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ASVS V6.3.3, V6.3.4: no way in is without it, unless the provider proved two and is trusted with that."""
+    ann = await callers.person("ann")
+    await linked(browser, issuer, ann)
+    app = App((await client.post("/users/me/mfa", as_=ann)).json(), Later(monkeypatch))
+    assert (await client.post("/users/me/mfa/confirm", {"code": app.code()}, as_=ann)).status == 200
+    asked = await signed_in(browser, issuer)
+    assert (asked.status, asked.code) == (403, "auth.mfa_required")
+    done = await client.post("/auth/mfa", {"mfa_token": asked.json()["mfa_token"], "code": app.code()})
+    assert (await client.get("/users/me", as_=bearer(done.json()))).json()["id"] == ann.id
+    reply = await browser.get(f"/auth/providers/acme/callback?{query_of(issuer.authorize(await browser.start()))}")
+    assert reply.headers["location"] == "/?error=auth.mfa_required"
+    assert "fortress-access" not in browser.cookies
+    done = await client.post("/auth/mfa", {"mfa_token": browser.cookies["fortress-mfa"], "code": app.code()})
+    assert done.status == 200
+    issuer.person["amr"] = ["mfa"]
+    assert (await signed_in(browser, issuer, "trusted")).status == 200
+    assert (await signed_in(browser, issuer, "acme")).code == "auth.mfa_required"
+
+
+async def test_over_https_the_cookie_is_bound_to_the_host(issuer: Issuer, settings: Settings, app: Fortress) -> None:
+    """ASVS V3.3.1, V3.3.3."""
+    cookie = FlowCookie(settings.model_copy(update={"public_url": "https://app.example"}))
+    assert cookie.keep("v")[1] == b"__Host-fortress-provider=v; Max-Age=600; Path=/; HttpOnly; SameSite=Lax; Secure"
+    assert cookie.second_step("v")[1] == b"__Host-fortress-mfa=v; Max-Age=300; Path=/; SameSite=Strict; Secure"
+
+
+async def test_what_is_kept_of_an_identity_is_exported_and_goes_with_its_person(
+    browser: Browser, issuer: Issuer, callers: Callers, rows: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """GDPR Art. 15 and 17."""
+    ann = await callers.person("ann")
+    await linked(browser, issuer, ann)
+    await browser.post("/users/me/providers/acme/start", {}, as_=ann)
+    exported = (await browser.get("/users/me/export", as_=ann)).json()["domains"]["identity"]["identities"]
+    assert [(one["issuer"], one["subject"]) for one in exported] == [(issuer.url, "somebody-42")]
+    erased = await browser.delete("/users/me", {"password": PASSWORD}, as_=ann)
+    assert erased.status == 204, erased.body
+    assert await rows.fetchval("SELECT (SELECT count(*) FROM identities) + (SELECT count(*) FROM provider_flows)") == 0
+    assert (await signed_in(browser, issuer)).status == 200, "who comes again is a stranger"
 
 
 async def test_the_last_way_in_stays(browser: Browser, issuer: Issuer, other: Issuer, callers: Callers) -> None:

@@ -463,7 +463,8 @@ async def test_github_that_refuses_a_code_with_200_is_understood(browser: Browse
 
 
 async def test_github_without_an_id_is_nobody(browser: Browser, issuer: Issuer) -> None:
-    for said in ({"id": "42"}, {"id": None}, {}, [], {"id": True}):
+    answers: list[Any] = [{"id": "42"}, {"id": None}, {}, [], {"id": True}]
+    for said in answers:
         issuer.answers["/api/v3/user"] = partial(Answered, said)
         assert (await browser.complete(issuer.authorize(await browser.start("hub")), "hub")).code == "auth.provider_not_trusted"
 

@@ -46,7 +46,7 @@ def made(**given: Any) -> Provider:
 
 
 def claims(**changed: Any) -> Claims:
-    usual = {"iss": "https://idp.example", "sub": "x", "aud": CLIENT_ID, "exp": NOW + 60, "iat": NOW, "nonce": "n" * 43}
+    usual: dict[str, Any] = {"iss": "https://idp.example", "sub": "x", "aud": CLIENT_ID, "exp": NOW + 60, "iat": NOW, "nonce": "n" * 43}
     return Claims(**(usual | changed))
 
 

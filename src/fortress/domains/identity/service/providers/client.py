@@ -6,6 +6,7 @@ Tokens of providers live for the time of one sign-in: they are not kept, and no 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -48,12 +49,14 @@ class Proved(msgspec.Struct, frozen=True):
         issuer, subject: together the one name of this identity (ASVS V6.8.1, V10.3.3).
         email: None where the provider does not say that it is theirs.
         factors: how many it proved, as far as its word counts.
+        at: when they proved themselves there, if the provider says so; None: just now, as far as anybody knows.
     """
 
     issuer: str
     subject: str
     email: str | None
     factors: int
+    at: datetime | None
 
     def __repr__(self) -> str:
         return "Proved(hidden)"
@@ -146,7 +149,7 @@ class ProviderClient:
         expected = Expected(question.nonce, issuer, self._clock.now().timestamp(), question.max_age)
         claims, signed = await read_id_token(tokens.id_token, self.provider, self._documents, expected)
         said = signed if "email" in signed or not metadata.userinfo_endpoint else await self._userinfo(metadata, tokens, claims.sub)
-        return Proved(claims.iss, claims.sub, self._address(said), self._factors(claims))
+        return Proved(claims.iss, claims.sub, self._address(said), self._factors(claims), self._proved_at(claims))
 
     def _asked(self, question: Question) -> dict[str, Any]:
         if not self.provider.openid:
@@ -186,7 +189,7 @@ class ProviderClient:
         profile = await self._outward.get(kind.profile, _Profile, bearing)
         addresses = await self._outward.get(kind.emails, list[_Address], bearing)
         email = next((one.email for one in addresses if one.primary and one.verified), None)
-        return Proved(self.provider.issuer, str(profile.id), email, 1)
+        return Proved(self.provider.issuer, str(profile.id), email, 1, None)
 
     def _address(self, said: Mapping[str, Any]) -> str | None:
         kind, email = self.provider.kind, said.get("email")
@@ -199,6 +202,12 @@ class ProviderClient:
         if not self.provider.trust_factors:
             return 1
         return 2 if _MFA in claims.amr or claims.acr in self.provider.acr_values else 1
+
+    def _proved_at(self, claims: Claims) -> datetime | None:
+        """When they signed in there, which may be long before they came here (ASVS V6.8.4)."""
+        if claims.auth_time is None:
+            return None
+        return datetime.fromtimestamp(max(0, min(claims.auth_time, self._clock.now().timestamp())), UTC)
 
     async def _client(self) -> Any:
         """Authlib's client for this provider; it holds no connection, so that one is made for each question."""

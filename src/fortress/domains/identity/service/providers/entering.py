@@ -78,7 +78,7 @@ class ProviderSignIn:
             user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=person)
             if user is None or user.status is not UserStatus.ACTIVE:
                 raise AccountUnusable
-            pair = await self._starter.begin(user, device, factors=proved.factors)
+            pair = await self._starter.begin(user, device, factors=proved.factors, proved_at=proved.at)
             if pair is None:
                 raise AccountUnusable
         except MfaRequired:
