@@ -27,12 +27,15 @@ from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import Device
+from fortress.limits.limiter import Limiter
+from fortress.limits.memory import MemoryStore
 from fortress.mail import Mail, Mailer
 from fortress.security import SYSTEM, Method, PermissionTable, Principal, Reach
 from fortress.security.callers import CallerCache
 from fortress.security.hashing import PasswordHasher
 from fortress.security.keyfile import open_keyring
 from fortress.security.keys import KeyRing
+from fortress.security.leaked import LeakedPasswords
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
 from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
@@ -45,6 +48,8 @@ TABLES = (
     "users",
     "sessions",
     "api_keys",
+    "identities",
+    "provider_flows",
     "role_holders",
     "custom_roles",
     "audit_seals",
@@ -56,6 +61,9 @@ TABLES = (
     "recovery_codes",
     "passkeys",
     "challenges",
+    "mailed_tokens",
+    "email_changes",
+    "known_devices",
 )
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 PASSWORD = "four stout walls and a moat"
@@ -105,14 +113,17 @@ class World:
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self.letters,
+            Limiter: Limiter(MemoryStore(self.clock), self.clock, 1.0, 1),
+            LeakedPasswords: LeakedPasswords(),
         }
 
     def get(self, kind: type[T]) -> T:
         return self.container.get(kind)
 
     async def somebody(self, email: str = "ann@example.com", *roles: str) -> UUID:
-        """A person who has signed up, with these roles beside the usual ones."""
+        """A person who has signed up, with these roles beside the usual ones; their mail has been sent."""
         user = await self.get(AccountService).sign_up(SignUpWish(email, PASSWORD, None))
+        await self.background.finish(1)
         if roles:
             access = self.get(AccessService)
             await access.replace_roles(user.id, [*access.given_to_everyone(), *roles], SYSTEM)

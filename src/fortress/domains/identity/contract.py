@@ -63,6 +63,12 @@ class InvalidRefreshToken(Unauthenticated):
         super().__init__(headers=_CHALLENGE)
 
 
+class EmailUnverified(Forbidden):
+    """The password is right, and the address is not proved yet: POST /auth/email/resend sends another mail."""
+
+    code, title = "auth.email_unverified", "The e-mail address is not proved yet"
+
+
 class EmailTaken(Conflict):
     """The address belongs to an account. Never leaves the domain: sign-up answers the same either way."""
 

@@ -7,8 +7,11 @@ from typing import Final
 from fortress.domain import Domain, Upkeep, migrations_beside
 from fortress.domains.identity.contract import People
 from fortress.domains.identity.events import (
+    EmailChanged,
+    EmailVerified,
     IdentityLinked,
     IdentityUnlinked,
+    NewDeviceSeen,
     PasswordChanged,
     SecondFactorAdded,
     SecondFactorRemoved,
@@ -22,7 +25,10 @@ from fortress.domains.identity.models import (
     ApiKey,
     Authenticator,
     Challenge,
+    EmailChange,
     Identity,
+    KnownDevice,
+    MailedToken,
     Passkey,
     ProviderFlow,
     RecoveryCode,
@@ -39,6 +45,7 @@ from fortress.domains.identity.policy import (
     ACCOUNT_PASSWORD,
     ACCOUNT_READ,
     ACCOUNT_SESSIONS,
+    ACCOUNT_WRITE,
     KEYS_MANAGE,
     MEMBER,
     SERVICES_READ,
@@ -52,7 +59,10 @@ from fortress.domains.identity.repository import (
     ApiKeyRepository,
     AuthenticatorRepository,
     ChallengeRepository,
+    DeviceRepository,
+    EmailChangeRepository,
     IdentityRepository,
+    MailedTokenRepository,
     PasskeyRepository,
     ProviderFlowRepository,
     RecoveryCodeRepository,
@@ -70,16 +80,23 @@ from fortress.domains.identity.service import (
     Ceremonies,
     Challenges,
     Codes,
+    Devices,
     Directory,
+    EmailChangeService,
+    EmailVerification,
     FactorKeeper,
-    FactorNotices,
+    FactorRecords,
     FactorService,
     IdentityRecords,
     KeyService,
+    MailedTokens,
+    NewPasswords,
+    Notices,
     PasskeyService,
     PasskeySignIn,
     PersonService,
     ReauthenticationService,
+    RecoveryService,
     RefreshService,
     Revocations,
     SecondStepService,
@@ -87,6 +104,7 @@ from fortress.domains.identity.service import (
     SessionService,
     SessionStarter,
     SignInService,
+    Throttle,
     UsedCodes,
     WaysIn,
 )
@@ -108,6 +126,16 @@ async def forget_unfinished_flows(flows: ProviderFlows) -> None:
 async def forget_old_challenges(challenges: Challenges) -> None:
     """Nobody can answer them any more."""
     await challenges.forget_old()
+
+
+async def forget_expired_tokens(tokens: MailedTokens) -> None:
+    """What nobody proved in time is worth nothing."""
+    await tokens.forget_expired()
+
+
+async def forget_unseen_devices(devices: Devices) -> None:
+    """After a year a device is a new one again."""
+    await devices.forget_unseen()
 
 
 identity = Domain(
@@ -144,12 +172,23 @@ identity = Domain(
         PasskeyRepository,
         ChallengeRepository,
         WaysIn,
+        NewPasswords,
+        Notices,
+        Devices,
+        Throttle,
+        MailedTokens,
+        EmailVerification,
+        RecoveryService,
+        EmailChangeService,
+        MailedTokenRepository,
+        EmailChangeRepository,
+        DeviceRepository,
         Assertions,
         Ceremonies,
         Challenges,
         Codes,
-        FactorNotices,
         FactorKeeper,
+        FactorRecords,
         FactorService,
         PasskeyService,
         PasskeySignIn,
@@ -159,6 +198,7 @@ identity = Domain(
     ],
     permissions=[
         ACCOUNT_READ,
+        ACCOUNT_WRITE,
         ACCOUNT_PASSWORD,
         ACCOUNT_SESSIONS,
         ACCOUNT_KEYS,
@@ -181,18 +221,37 @@ identity = Domain(
         UserErased,
         PasswordChanged,
         SessionStolen,
+        EmailVerified,
+        EmailChanged,
+        NewDeviceSeen,
         IdentityLinked,
         IdentityUnlinked,
         SecondFactorAdded,
         SecondFactorRemoved,
     ],
-    models=[User, Session, ApiKey, ServiceAccount, Identity, ProviderFlow, Authenticator, RecoveryCode, Passkey, Challenge],
+    models=[
+        User,
+        Session,
+        ApiKey,
+        ServiceAccount,
+        Identity,
+        ProviderFlow,
+        Authenticator,
+        RecoveryCode,
+        Passkey,
+        Challenge,
+        MailedToken,
+        EmailChange,
+        KnownDevice,
+    ],
     routes=ROUTES,
     migrations=migrations_beside(__name__),
     personal=IdentityRecords,
     upkeep=[
         Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions),
         Upkeep("identity.forget_unfinished_flows", _HOUR, forget_unfinished_flows),
+        Upkeep("identity.forget_expired_tokens", _HOUR, forget_expired_tokens),
+        Upkeep("identity.forget_unseen_devices", _HOUR, forget_unseen_devices),
         Upkeep("identity.forget_old_challenges", _HOUR, forget_old_challenges),
     ],
 )

@@ -40,9 +40,9 @@ class DeviceRepository(Repository[KnownDevice]):
     seen = change(
         update(KnownDevice)
         .where(KnownDevice.c.user_id == param("user"), KnownDevice.c.digest == any_(param("digests", list[bytes])))
-        .values(digest=param("digest"), place=param("place"), last_seen_at=param("now", datetime))
-        .returning(KnownDevice.c.id),
-        into=UUID,
+        .values(last_seen_at=param("now", datetime))
+        .returning(KnownDevice.c.digest),
+        into=bytes,
     )
     make_room = change(delete(KnownDevice).where(KnownDevice.c.user_id == param("user"), KnownDevice.c.id.not_in(_newest)))
     # Two sign-ins at once from one new device are one device.

@@ -16,6 +16,11 @@ _old_changes = select(EmailChange.c.id).where(EmailChange.c.expires_at < param("
 class MailedTokenRepository(Repository[MailedToken]):
     """Tokens that wait to be used."""
 
+    good = one(
+        select(MailedToken).where(
+            MailedToken.c.digest == param("digest"), MailedToken.c.purpose == param("purpose"), MailedToken.c.expires_at > _now
+        )
+    )
     # Taking it is using it: of any number at once, one finds it.
     take = change(
         delete(MailedToken)

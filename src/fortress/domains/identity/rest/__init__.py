@@ -1,5 +1,16 @@
 """Parse, ask the service, render. A route without `allow` and `limit` does not type-check, and does not start."""
 
-from fortress.domains.identity.rest import accounts, factors, keys, passkeys, personal, proofs, providers, service_accounts, sessions
+from fortress.domains.identity.rest import (
+    accounts,
+    factors,
+    keys,
+    passkeys,
+    personal,
+    proofs,
+    providers,
+    recovery,
+    service_accounts,
+    sessions,
+)
 
-ROUTES = (accounts, sessions, keys, service_accounts, personal, providers, factors, passkeys, proofs)
+ROUTES = (accounts, sessions, keys, service_accounts, personal, providers, factors, passkeys, proofs, recovery)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 from uuid import UUID
 
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fortress.data import Page, PageQuery
 from fortress.domains.access.contract import LastAdministrator
 from fortress.domains.identity.contract import NotYourself, UserStatus
-from fortress.domains.identity.policy import ACCOUNT_PASSWORD, ACCOUNT_READ, USERS_LIST, USERS_READ, USERS_WRITE
+from fortress.domains.identity.policy import ACCOUNT_PASSWORD, ACCOUNT_READ, ACCOUNT_WRITE, USERS_LIST, USERS_READ, USERS_WRITE
 from fortress.domains.identity.rest.inputs import SAID_OF_PASSWORDS, Address, Line, Presented
 from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.views import MeView, UserView, me_view, shown, user_view
 from fortress.errors import NotFound, StaleVersion
 from fortress.http import PUBLIC, Created, Input, get, patch, per_minute, post, strict
+from fortress.http.pages import PageInput
 from fortress.security import Principal
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
 
@@ -54,6 +55,25 @@ class ChangePassword(Input):
     new_password: Annotated[Presented, SAID_OF_PASSWORDS]
 
 
+class ChangeMe(Input):
+    """What one may change of one's own account; a member that is left out stays, and null takes the name away (RFC 7396)."""
+
+    name: Line | None = None
+
+
+class UserQuery(PageInput):
+    """A page of the accounts; of those with just this address or name, where one is given."""
+
+    email: Annotated[str, Field(min_length=1, max_length=254)] | None = Field(None, description="in whatever case")
+    name: Annotated[str, Field(min_length=1, max_length=80)] | None = Field(None, description="the whole name, in whatever case")
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> Self:
+        if self.email is not None and self.name is not None:
+            raise PydanticCustomError("one_filter", "Look for an address or for a name, not for both")
+        return self
+
+
 class ChangeUser(Input):
     """What an administrator may change of an account."""
 
@@ -77,6 +97,16 @@ async def read_me(accounts: AccountService, principal: Principal) -> MeView:
     return me_view(user, await accounts.roles_of(user.id))
 
 
+@patch("/users/me", allow=ACCOUNT_WRITE, limit=per_minute(60), errors=[StaleVersion])
+async def change_me(data: ChangeMe, accounts: AccountService, principal: Principal) -> MeView:
+    """Change your own account; only the members that are there."""
+    if "name" in data.model_fields_set:
+        user = await accounts.rename(data.name, principal)
+    else:
+        user = await accounts.read(principal.id, principal)
+    return me_view(user, await accounts.roles_of(user.id))
+
+
 @post("/users/me/password", allow=ACCOUNT_PASSWORD, limit=strict(per_minute(10)))
 async def change_password(data: ChangePassword, accounts: AccountService, principal: Principal) -> None:
     """Change your password; your other sessions end."""
@@ -84,9 +114,14 @@ async def change_password(data: ChangePassword, accounts: AccountService, princi
 
 
 @get("/users", allow=USERS_LIST, limit=per_minute(300))
-async def list_users(query: PageQuery, accounts: AccountService, principal: Principal) -> Page[UserView]:
-    """List the accounts, newest first."""
-    return shown(await accounts.recent(query, principal), user_view)
+async def list_users(query: UserQuery, accounts: AccountService, principal: Principal) -> Page[UserView]:
+    """List the accounts, newest first; or find those of an address or a name."""
+    if query.email is not None:
+        return Page([user_view(user) for user in await accounts.by_email(query.email, principal)], None)
+    asked = PageQuery(query.limit, query.cursor)
+    if query.name is not None:
+        return shown(await accounts.named(query.name, asked, principal), user_view)
+    return shown(await accounts.recent(asked, principal), user_view)
 
 
 @get("/users/{user_id:uuid}", allow=USERS_READ, limit=per_minute(600), errors=[NotFound])

@@ -5,15 +5,21 @@ from fortress.domains.identity.service.assertions import Assertions
 from fortress.domains.identity.service.ceremonies import Ceremonies
 from fortress.domains.identity.service.challenges import Challenges
 from fortress.domains.identity.service.codes import Codes
+from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.directory import Directory
-from fortress.domains.identity.service.factor_notices import FactorNotices
+from fortress.domains.identity.service.email_changes import EmailChangeService
+from fortress.domains.identity.service.factor_records import FactorRecords
 from fortress.domains.identity.service.factors import FactorKeeper, FactorService
 from fortress.domains.identity.service.keys import KeyService
+from fortress.domains.identity.service.mailed import MailedTokens
+from fortress.domains.identity.service.new_passwords import NewPasswords
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.operating import AccountOperations
 from fortress.domains.identity.service.passkeys import PasskeyService, PasskeySignIn
 from fortress.domains.identity.service.persons import PersonService
 from fortress.domains.identity.service.reauthenticating import ReauthenticationService
 from fortress.domains.identity.service.records import IdentityRecords
+from fortress.domains.identity.service.recovery import RecoveryService
 from fortress.domains.identity.service.refreshing import RefreshService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.second_step import SecondStepService, UsedCodes
@@ -21,6 +27,8 @@ from fortress.domains.identity.service.service_accounts import ServiceAccountSer
 from fortress.domains.identity.service.sessions import SessionService
 from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import SessionStarter
+from fortress.domains.identity.service.throttle import Throttle
+from fortress.domains.identity.service.verification import EmailVerification
 from fortress.domains.identity.service.ways_in import WaysIn
 
 __all__ = [
@@ -30,16 +38,23 @@ __all__ = [
     "Ceremonies",
     "Challenges",
     "Codes",
+    "Devices",
     "Directory",
+    "EmailChangeService",
+    "EmailVerification",
     "FactorKeeper",
-    "FactorNotices",
+    "FactorRecords",
     "FactorService",
     "IdentityRecords",
     "KeyService",
+    "MailedTokens",
+    "NewPasswords",
+    "Notices",
     "PasskeyService",
     "PasskeySignIn",
     "PersonService",
     "ReauthenticationService",
+    "RecoveryService",
     "RefreshService",
     "Revocations",
     "SecondStepService",
@@ -47,6 +62,7 @@ __all__ = [
     "SessionService",
     "SessionStarter",
     "SignInService",
+    "Throttle",
     "UsedCodes",
     "WaysIn",
 ]

@@ -1,4 +1,4 @@
-"""Accounts: signing up, looking up, disabling, changing the password."""
+"""Accounts: signing up, looking up, naming, disabling, changing the password."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Page, PageQuery, Unit
 from fortress.domains.access.contract import ADMINISTRATOR, Access
@@ -17,14 +16,14 @@ from fortress.domains.identity.events import PasswordChanged, UserDisabled, User
 from fortress.domains.identity.models import EndedBy, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.new_passwords import NewPasswords
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.identity.service.verification import EmailVerification
 from fortress.errors import CannotStart, FieldError, Invalid
-from fortress.mail import Mail, Mailer
 from fortress.security import ANONYMOUS, SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
-from fortress.security.passwords import PasswordPolicy
 from fortress.security.principal import NOBODY
-from fortress.settings import Settings
 
 _MADE_PASSWORD_BYTES: Final = 18
 
@@ -53,11 +52,10 @@ class AccountService(People):
         sessions: SessionRepository,
         access: Access,
         hasher: PasswordHasher,
-        passwords: PasswordPolicy,
+        passwords: NewPasswords,
+        verification: EmailVerification,
+        notices: Notices,
         revocations: Revocations,
-        mailer: Mailer,
-        background: Background,
-        settings: Settings,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -67,10 +65,9 @@ class AccountService(People):
         self._access = access
         self._hasher = hasher
         self._passwords = passwords
+        self._verification = verification
+        self._notices = notices
         self._revocations = revocations
-        self._mailer = mailer
-        self._background = background
-        self._site = settings.site
         self._clock = clock
         self._ids = ids
 
@@ -84,16 +81,16 @@ class AccountService(People):
             Invalid: the password may not be used.
             Unavailable: too many people are signing up.
         """
-        self._refuse_weak(wish.password, "/password", email=wish.email, name=wish.name or "")
+        await self._passwords.refuse_weak(wish.password, email=wish.email, name=wish.name or "")
         owner = await self._owner(wish.email)
         user = draft(self._ids.new(), wish, await self._hasher.hash(wish.password), self._clock)
         if owner is None and not await self._create(user):
             owner = await self._owner(user.email)
         if owner is None:
-            self._send(letters.welcome(user.email, self._site))
+            self._verification.welcome(user)
         else:
             await self._remember_attempt(owner)
-            self._background.start(self._tell_owner(owner))
+            self._notices.tell_now(owner, letters.already_signed_up)
         return user
 
     async def person(self, id: UUID) -> Person | None:
@@ -107,6 +104,29 @@ class AccountService(People):
     async def recent(self, query: PageQuery, caller: Principal) -> Page[User]:
         """The accounts within the caller's reach, newest first."""
         return await self._users.recent(self._database.reader(caller), query=query)
+
+    async def by_email(self, email: str, caller: Principal) -> list[User]:
+        """The account of this address, if there is one within the caller's reach."""
+        found = await self._users.by_email.maybe(self._database.reader(caller), email=email)
+        return [] if found is None else [found]
+
+    async def named(self, name: str, query: PageQuery, caller: Principal) -> Page[User]:
+        """The accounts of this very name, in whatever case, within the caller's reach, newest first."""
+        return await self._users.named(self._database.reader(caller), query=query, name=name)
+
+    async def rename(self, name: str | None, caller: Principal) -> User:
+        """Another name for the caller, or none.
+
+        Raises:
+            StaleVersion: the account was changed at this moment by somebody else.
+        """
+        async with self._database.unit(caller) as unit:
+            user = await self._users.by_id(unit, id=caller.id)
+            if user.name == name:
+                return user
+            changed = await self._users.save(unit, msgspec.structs.replace(user, name=name))
+            unit.audit("users.renamed", target=caller.id)
+        return changed
 
     async def roles_of(self, id: UUID) -> tuple[str, ...]:
         """The roles that this person was given."""
@@ -139,7 +159,7 @@ class AccountService(People):
             Invalid: the current password is wrong, or the new one may not be used.
         """
         user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
-        self._refuse_weak(new, "/new_password", email=user.email, name=user.name or "")
+        await self._passwords.refuse_weak(new, email=user.email, name=user.name or "", field="/new_password")
         verified = await self._hasher.verify(user.password_hash, current)
         if not verified.ok:
             raise wrong_password()
@@ -152,7 +172,7 @@ class AccountService(People):
             unit.record(PasswordChanged(user_id=user.id))
             unit.audit("users.password_changed", target=user.id)
             self._revocations.user(unit, user.id)
-        self._send(letters.password_changed(user.email, self._site))
+            self._notices.tell(unit, user.id, letters.password_changed)
 
     async def ensure_administrator(self, email: str, password: str | None) -> str | None:
         """Make the first administrator, unless there is one.
@@ -171,9 +191,11 @@ class AccountService(People):
             return None
         made = None if password else secrets.token_urlsafe(_MADE_PASSWORD_BYTES)
         chosen = password or made or ""
-        if faults := self._passwords.check(chosen, email=email):
+        if faults := await self._passwords.faults(chosen, email=email):
             raise CannotStart(f"FORTRESS_ADMIN_PASSWORD may not be used: {faults[0].message}")
         user = draft(self._ids.new(), SignUpWish(email, chosen, None), await self._hasher.hash(chosen), self._clock)
+        # Whoever runs the site says so; there may be no mail at all yet.
+        user = msgspec.structs.replace(user, verified_at=user.created_at)
         if await self._create(user, ADMINISTRATOR, by=SYSTEM):
             return made
         if await self._access.has_administrator():
@@ -201,12 +223,6 @@ class AccountService(People):
         async with self._database.unit(ANONYMOUS) as unit:
             unit.audit("users.sign_up_repeated", target=owner)
 
-    async def _tell_owner(self, owner: UUID) -> None:
-        """Beside the request: opening the address takes work that nobody's absence would take."""
-        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=owner)
-        if user is not None:
-            await self._mailer.send(letters.already_signed_up(user.email, self._site))
-
     async def _disabled(self, unit: Unit, id: UUID) -> None:
         await self._access.suspend(unit, id)
         await self._sessions.end_others(unit, user=id, kept=NOBODY, now=self._clock.now(), ended_by=EndedBy.ADMINISTRATOR)
@@ -217,14 +233,6 @@ class AccountService(People):
         await self._access.resume(unit, id)
         unit.record(UserEnabled(user_id=id))
         unit.audit("users.enabled", target=id)
-
-    def _refuse_weak(self, password: str, field: str, *, email: str, name: str) -> None:
-        faults = self._passwords.check(password, email=email, name=name, field=field)
-        if faults:
-            raise Invalid(faults)
-
-    def _send(self, mail: Mail) -> None:
-        self._background.start(self._mailer.send(mail))
 
 
 def draft(id: UUID, wish: SignUpWish, password_hash: str, clock: Clock) -> User:

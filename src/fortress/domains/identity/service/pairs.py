@@ -36,3 +36,8 @@ def pair_of(tokens: AccessTokens, user: UUID, session: UUID, refresh_token: str)
 def owner_of(session: UUID, user: UUID) -> Principal:
     """The person behind a session that has just been proved, so that the audit log names them; holds no grant."""
     return Principal(user, Method.SESSION, reach=Reach.ANY, session=session)
+
+
+def on_behalf_of(user: UUID) -> Principal:
+    """The person whom a token from their mailbox has proved, so that the audit log names them; holds no grant and has no session."""
+    return Principal(user, Method.SESSION, reach=Reach.ANY)

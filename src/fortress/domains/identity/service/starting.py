@@ -14,6 +14,7 @@ from fortress.domains.identity.contract import MfaRequired
 from fortress.domains.identity.models import EndedBy, Purpose, Session, User
 from fortress.domains.identity.repository import Account, AuthenticatorRepository, Credentials, SessionRepository, Standing, UserRepository
 from fortress.domains.identity.service.challenges import Challenges, state_of
+from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.pairs import TokenPair, owner_of, pair_of
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.security import ANONYMOUS, Reach
@@ -54,6 +55,7 @@ class SessionStarter:
         sessions: SessionRepository,
         authenticators: AuthenticatorRepository,
         challenges: Challenges,
+        devices: Devices,
         revocations: Revocations,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
@@ -66,6 +68,7 @@ class SessionStarter:
         self._sessions = sessions
         self._authenticators = authenticators
         self._challenges = challenges
+        self._devices = devices
         self._revocations = revocations
         self._access_tokens = access_tokens
         self._refresh_tokens = refresh_tokens
@@ -75,7 +78,9 @@ class SessionStarter:
         self._longest = timedelta(days=settings.session_days)
         self._most = settings.sessions_per_user
 
-    async def begin(self, user: Known, device: Device, *, factors: int, rehashed: str | None = None) -> TokenPair | None:
+    async def begin(
+        self, user: Known, device: Device, *, factors: int, rehashed: str | None = None, proved_at: datetime | None = None
+    ) -> TokenPair | None:
         """A new session of an active person; the oldest one of theirs ends when there are too many.
 
         Args:
@@ -83,6 +88,7 @@ class SessionStarter:
             device: where the proof came from.
             factors: how many factors the proof had.
             rehashed: their password's hash at today's parameters, if it was made just now.
+            proved_at: when they gave that proof; None: now.
 
         Returns:
             None when the account was disabled, or its password changed, since `user` was read.
@@ -91,13 +97,20 @@ class SessionStarter:
             MfaRequired: they have a second factor, and the proof had one. Nothing has begun but the second step.
         """
         async with self._database.unit(BEARER) as unit:
-            begun = await self.within(unit, user, device, factors=factors, rehashed=rehashed)
+            begun = await self.within(unit, user, device, factors=factors, rehashed=rehashed, proved_at=proved_at)
         if isinstance(begun, MfaRequired):
             raise begun
         return begun
 
     async def within(
-        self, unit: Unit, user: Known, device: Device, *, factors: int, rehashed: str | None = None
+        self,
+        unit: Unit,
+        user: Known,
+        device: Device,
+        *,
+        factors: int,
+        rehashed: str | None = None,
+        proved_at: datetime | None = None,
     ) -> TokenPair | MfaRequired | None:
         """The same as a part of a unit; what `begin` raises is handed back, for the unit must be committed all the same."""
         now, kept = self._clock.now(), rehashed or user.password_hash
@@ -112,8 +125,10 @@ class SessionStarter:
         id = self._ids.new()
         unit.principal = owner_of(id, user.id)
         token = self._refresh_tokens.issue(id, 0)
-        await self._sessions.add(unit, self._session(id, user.id, digest_of(token), device, factors, now))
+        session = self._session(id, user.id, digest_of(token), device, factors, now)
+        await self._sessions.add(unit, msgspec.structs.replace(session, proved_at=proved_at or now))
         unit.audit("auth.signed_in", target=id, detail={"factors": factors})
+        await self._devices.arrived(unit, user.id, device)
         return pair_of(self._access_tokens, user.id, id, token)
 
     async def _asked(self, unit: Unit, user: UUID, password_hash: str | None, standing: Standing) -> MfaRequired:

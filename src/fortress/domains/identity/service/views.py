@@ -12,7 +12,7 @@ import msgspec
 
 from fortress.data import Page
 from fortress.domains.identity.contract import UserStatus
-from fortress.domains.identity.models import ApiKey, ServiceAccount, Session, User
+from fortress.domains.identity.models import ApiKey, EmailChange, KnownDevice, ServiceAccount, Session, User
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -29,8 +29,9 @@ class UserView(msgspec.Struct, frozen=True):
 
 
 class MeView(UserView, frozen=True):
-    """The caller's own account, and the roles that they were given."""
+    """The caller's own account, whether its address is proved, and the roles that they were given."""
 
+    email_verified: bool
     roles: tuple[str, ...]
 
 
@@ -44,6 +45,21 @@ class SessionView(msgspec.Struct, frozen=True):
     address: str | None
     agent: str | None
     current: bool
+
+
+class DeviceView(msgspec.Struct, frozen=True):
+    """A device that somebody signed in from: what is kept of it tells nobody which."""
+
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+
+class EmailChangeView(msgspec.Struct, frozen=True):
+    """An address that shall replace an account's."""
+
+    new_email: str
+    created_at: datetime
+    expires_at: datetime
 
 
 class KeyStatus(StrEnum):
@@ -122,7 +138,15 @@ def user_view(user: User) -> UserView:
 
 
 def me_view(user: User, roles: tuple[str, ...]) -> MeView:
-    return MeView(user.id, user.email, user.name, user.status, user.created_at, roles)
+    return MeView(user.id, user.email, user.name, user.status, user.created_at, user.verified_at is not None, roles)
+
+
+def device_view(device: KnownDevice) -> DeviceView:
+    return DeviceView(device.first_seen_at, device.last_seen_at)
+
+
+def email_change_view(change: EmailChange) -> EmailChangeView:
+    return EmailChangeView(change.new_email, change.created_at, change.expires_at)
 
 
 def session_view(session: Session, current: UUID | None) -> SessionView:

@@ -1,0 +1,171 @@
+"""Another address for an account: its owner asks, and the holders of both addresses agree (ASVS V6.3.7, V7.5.1).
+
+Whoever has lost the old address asks an administrator, who speaks for that end; the old address hears of it all the same, and
+can stop it.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+import msgspec
+
+from fortress.background import Background
+from fortress.clock import Clock, Ids
+from fortress.data import Database, Unit
+from fortress.domains.identity.contract import EmailTaken, UserStatus
+from fortress.domains.identity.events import EmailChanged
+from fortress.domains.identity.models import EmailChange, User
+from fortress.domains.identity.models.addresses import comparable
+from fortress.domains.identity.repository import EmailChangeRepository, UserRepository
+from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.accounts import wrong_password
+from fortress.domains.identity.service.mailed import MailedTokens, digest_of, invalid_token, new_token
+from fortress.domains.identity.service.notices import Notices
+from fortress.domains.identity.service.pairs import on_behalf_of
+from fortress.security import SYSTEM, Principal
+from fortress.security.hashing import PasswordHasher
+from fortress.security.proof import proof_of
+from fortress.settings import Settings
+
+_LIFETIME: Final = timedelta(hours=24)
+_FRESH: Final = proof_of(timedelta(minutes=5), 1)
+_PURPOSE: Final = "change_email"
+
+
+class EmailChangeService:
+    """Changes of addresses that are under way; one for each account, and the last one asked for."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: UserRepository,
+        changes: EmailChangeRepository,
+        tokens: MailedTokens,
+        hasher: PasswordHasher,
+        notices: Notices,
+        background: Background,
+        settings: Settings,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._changes = changes
+        self._tokens = tokens
+        self._hasher = hasher
+        self._notices = notices
+        self._background = background
+        self._page = settings.account_url
+        self._clock = clock
+        self._ids = ids
+
+    async def ask(self, new_email: str, password: str | None, caller: Principal) -> None:
+        """Begin to change the caller's address. An address that is in use gets the same answer, and its owner a mail.
+
+        Args:
+            new_email: the address that shall be theirs.
+            password: theirs; None: the session was proved within the last five minutes instead.
+            caller: whose address it is.
+
+        Raises:
+            Invalid: it is not their password.
+            ReauthenticationRequired: there is no password, and the proof is older.
+        """
+        user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
+        await self._prove(user, password, caller)
+        self._background.start(self._begin(user, new_email, caller, spoken_for=False))
+
+    async def ask_for(self, id: UUID, new_email: str, by: Principal) -> None:
+        """Begin to change somebody's address who can't read mail at the old one; the new one must be proved all the same.
+
+        Raises:
+            NotFound: nobody of this id.
+        """
+        user = await self._users.by_id(self._database.reader(by), id=id)
+        self._background.start(self._begin(user, new_email, by, spoken_for=True))
+
+    async def confirm(self, token: str) -> None:
+        """The holder of one of the two addresses agrees; with the second one the address is another.
+
+        Raises:
+            Invalid: the token does not hold (unknown, used, expired, the address has changed since), or the address has been
+                taken in between.
+        """
+        digest, now = digest_of(token), self._clock.now()
+        try:
+            async with self._database.unit(SYSTEM) as unit:
+                found = await self._changes.prove_old(unit, digest=digest, now=now) or await self._changes.prove_new(
+                    unit, digest=digest, now=now
+                )
+                if not found:
+                    raise invalid_token()
+                await self._agreed(unit, found[0])
+        except EmailTaken:
+            raise invalid_token() from None
+
+    async def stop(self, token: str) -> None:
+        """The holder of one of the two addresses does not agree. Raises Invalid."""
+        async with self._database.unit(SYSTEM) as unit:
+            found = await self._changes.stop(unit, digest=digest_of(token), now=self._clock.now())
+            if not found:
+                raise invalid_token()
+            unit.principal = on_behalf_of(found[0])
+            unit.audit("users.email_change_stopped", target=found[0])
+
+    async def _prove(self, user: User, password: str | None, caller: Principal) -> None:
+        if password is not None:
+            if not (await self._hasher.verify(user.password_hash, password)).ok:
+                raise wrong_password("/password")
+        elif _FRESH is not None and (lacking := _FRESH.lacking(caller, self._clock.now().timestamp())) is not None:
+            raise lacking
+
+    async def _begin(self, user: User, new_email: str, by: Principal, *, spoken_for: bool) -> None:
+        """Beside the request: what it takes depends on whether the address is somebody's."""
+        if not await self._tokens.may_send(_PURPOSE, user.email):
+            return
+        owner = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=new_email)
+        old, new, now = new_token(), new_token(), self._clock.now()
+        change = EmailChange(
+            id=self._ids.new(),
+            user_id=user.id,
+            new_email=new_email,
+            bound=self._tokens.states(user, _PURPOSE)[0],
+            old_digest=digest_of(old),
+            new_digest=digest_of(new),
+            old_proved_at=now if spoken_for else None,
+            new_proved_at=None,
+            created_at=now,
+            expires_at=now + _LIFETIME,
+        )
+        async with self._database.unit(by) as unit:
+            await self._changes.forget_of(unit, user=user.id)
+            await self._changes.add(unit, change)
+            unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
+        told = letters.email_change_ordered if spoken_for else letters.email_change_asked
+        self._notices.send(user.email, partial(told, way=letters.way("old-email", old, self._page)))
+        if not await self._tokens.may_send(f"{_PURPOSE}-to", new_email):
+            return
+        if owner is None or owner.id == user.id:
+            self._notices.send(new_email, partial(letters.email_change_offered, way=letters.way("new-email", new, self._page)))
+        else:
+            self._notices.tell_now(owner.id, letters.address_wanted)
+
+    async def _agreed(self, unit: Unit, change: EmailChange) -> None:
+        user = await self._users.by_id.maybe(unit, id=change.user_id)
+        if user is None or user.status is not UserStatus.ACTIVE or not self._tokens.still_binds(change.bound, user, _PURPOSE):
+            raise invalid_token()
+        unit.principal = on_behalf_of(user.id)
+        if change.old_proved_at is None or change.new_proved_at is None:
+            unit.audit("users.email_change_agreed", target=user.id)
+            return
+        await self._users.save(unit, msgspec.structs.replace(user, email=change.new_email, verified_at=self._clock.now()))
+        await self._changes.forget_of(unit, user=user.id)
+        unit.record(EmailChanged(user_id=user.id))
+        unit.audit("users.email_changed", target=user.id)
+        same = comparable(user.email) == comparable(change.new_email)
+        for address in {user.email, change.new_email} if not same else {change.new_email}:
+            unit.after_commit(partial(self._notices.send, address, letters.email_changed))

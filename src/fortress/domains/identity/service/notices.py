@@ -1,0 +1,45 @@
+"""What people are told by mail about their accounts (ASVS V6.3.5, V6.3.7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from uuid import UUID
+
+from fortress.background import Background
+from fortress.data import Database, Unit
+from fortress.domains.identity.repository import UserRepository
+from fortress.mail import Mail, Mailer
+from fortress.security import SYSTEM
+from fortress.settings import Settings
+
+Letter = Callable[[str, str], Mail]
+"""What makes the mail, of the address that it goes to and the site's name."""
+
+
+class Notices:
+    """Sends letters beside the requests: opening an address and sending take work, by which nobody may be told apart."""
+
+    def __init__(self, database: Database, users: UserRepository, mailer: Mailer, background: Background, settings: Settings) -> None:
+        self._database = database
+        self._users = users
+        self._mailer = mailer
+        self._background = background
+        self._site = settings.site
+
+    def tell(self, unit: Unit, user: UUID, letter: Letter) -> None:
+        """Send this person a letter once the unit is committed."""
+        unit.after_commit(partial(self.tell_now, user, letter))
+
+    def tell_now(self, user: UUID, letter: Letter) -> None:
+        """Send this person a letter."""
+        self._background.start(self._find(user, letter))
+
+    def send(self, to: str, letter: Letter) -> None:
+        """Send a letter to an address."""
+        self._background.start(self._mailer.send(letter(to, self._site)))
+
+    async def _find(self, user: UUID, letter: Letter) -> None:
+        found = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=user)
+        if found is not None:
+            await self._mailer.send(letter(found.email, self._site))

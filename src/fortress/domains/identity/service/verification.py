@@ -1,0 +1,84 @@
+"""Whether an address is its account's: shown by a token that was sent there."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from fortress.background import Background
+from fortress.clock import Clock
+from fortress.data import Database
+from fortress.domains.identity.contract import UserStatus
+from fortress.domains.identity.events import EmailVerified
+from fortress.domains.identity.models import MailedPurpose, User
+from fortress.domains.identity.repository import UserRepository
+from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.letters import Carrier
+from fortress.domains.identity.service.mailed import MailedTokens, invalid_token
+from fortress.domains.identity.service.notices import Letter, Notices
+from fortress.domains.identity.service.pairs import on_behalf_of
+from fortress.security import SYSTEM
+from fortress.settings import Settings
+
+_PURPOSE = MailedPurpose.VERIFY_EMAIL
+
+
+class EmailVerification:
+    """Sends tokens to addresses, and takes them back."""
+
+    def __init__(
+        self,
+        database: Database,
+        users: UserRepository,
+        tokens: MailedTokens,
+        notices: Notices,
+        background: Background,
+        settings: Settings,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._users = users
+        self._tokens = tokens
+        self._notices = notices
+        self._background = background
+        self._page = settings.account_url
+        self._clock = clock
+
+    def welcome(self, user: User) -> None:
+        """Greet somebody who has just signed up, with a token."""
+        self._background.start(self._send(user, letters.welcome_and_verify))
+
+    def resend(self, email: str) -> None:
+        """Send another token, if there is an unproved account of this address; beside the request, so that nobody can tell."""
+        self._background.start(self._resend(email))
+
+    async def verify(self, token: str) -> None:
+        """The address is proved.
+
+        Raises:
+            Invalid: the token does not hold: unknown, used, expired, or for an address that the account has no more.
+        """
+        async with self._database.unit(SYSTEM) as unit:
+            found = await self._tokens.use(unit, token, _PURPOSE)
+            user = await self._users.by_id.maybe(unit, id=found.user_id)
+            if user is None or user.status is not UserStatus.ACTIVE or not self._tokens.still_binds(found.bound, user, _PURPOSE):
+                raise invalid_token()
+            unit.principal = on_behalf_of(user.id)
+            if await self._users.verify(unit, id=user.id, now=self._clock.now()):
+                unit.record(EmailVerified(user_id=user.id))
+                unit.audit("users.email_verified", target=user.id)
+
+    async def _resend(self, email: str) -> None:
+        if not await self._tokens.may_send(_PURPOSE, email):
+            return
+        found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
+        if found is None or found.verified_at is not None or found.status is not UserStatus.ACTIVE:
+            return
+        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
+        if user is not None:
+            await self._send(user, letters.verify_email)
+
+    async def _send(self, user: User, letter: Carrier) -> None:
+        token = await self._tokens.issue(user, _PURPOSE)
+        if token is not None:
+            sent: Letter = partial(letter, way=letters.way("verify-email", token, self._page))
+            self._notices.send(user.email, sent)
