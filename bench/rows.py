@@ -92,6 +92,7 @@ ROWS: Final = (
     Row("start", "start to first 200, embedded database", Sense.AT_MOST, 3.0, 1.5, FOUNDATION, "s"),
     Row("memory", "one worker after 10,000 requests, RSS", Sense.AT_MOST, 130, None, FOUNDATION, "MB"),
     Row("login-flood", "another route's p99 under 200 logins at once", Sense.AT_MOST, 50, 20, FOUNDATION, "ms"),
+    Row("api-key", "guarded GET by API key / by access token, CPU", Sense.AT_MOST, 1.1, 1.0, IDENTITY),
     Row("people-50", "page of 50 people, encrypted / plain columns, CPU", Sense.AT_MOST, 1.5, 1.25, IDENTITY),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),

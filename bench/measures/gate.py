@@ -1,4 +1,4 @@
-"""The gate in process: against a bare FastAPI route (guarded-get), and with many routes (routes-1000)."""
+"""The gate in process: against a bare FastAPI route (guarded-get), with many routes (routes-1000), and by API key (api-key)."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from bench.statistics import ratios
 
 _MANY: Final = 1_000
 _FEW: Final = 30
+_KEY: Final = "key"
 
 
 def take(run: Run) -> Sequence[Outcome]:
-    run.say("the gate in process, against a bare FastAPI route and with many routes")
+    run.say("the gate in process, against a bare FastAPI route, with many routes, and by API key")
     install_python_peers()
     environment = settings(run, new_database(run, "bench_gate"))
     taken = run.contest(
@@ -25,13 +26,15 @@ def take(run: Run) -> Sequence[Outcome]:
             Contender(str(routes), OURS, "bench.workloads.fortress_gate:guarded_constant", {"routes": routes}, environment)
             for routes in (_FEW, _MANY)
         ),
+        Contender(_KEY, OURS, "bench.workloads.fortress_gate:guarded_constant", {"routes": _FEW, "by": _KEY}, environment),
         Contender("fastapi", PEERS, "bench.workloads.bare_fastapi:constant"),
     )
     few, many, fastapi = taken[str(_FEW)], taken[str(_MANY)], taken["fastapi"]
     return [
         figure("guarded-get", ratios(few, fastapi), ours_us=microseconds(few), fastapi_us=microseconds(fastapi)),
+        figure("api-key", ratios(taken[_KEY], few), key_us=microseconds(taken[_KEY]), token_us=microseconds(few)),
         figure("routes-1000", ratios(many, few), with_30_us=microseconds(few), with_1000_us=microseconds(many)),
     ]
 
 
-MEASURE: Final = Measure(("guarded-get", "routes-1000"), take)
+MEASURE: Final = Measure(("guarded-get", "routes-1000", "api-key"), take)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from bench.inprocess import Request, started
+from bench.inprocess import HeaderList, Request, started
 from bench.people import API, account
 from bench.project.app import create_app
 from bench.worker import Operations
@@ -20,15 +20,16 @@ _SAMPLE: Final = 30
 
 
 @asynccontextmanager
-async def guarded_constant(routes: int) -> Operations:
-    """Thirty of the routes in turn, spread over all, each with a token that the process knows already."""
+async def guarded_constant(routes: int, by: str = "token") -> Operations:
+    """Thirty of the routes in turn, spread over all, each with a token or a key that the process knows already."""
     app = create_app(routes)
     settings = read_settings()
     await app.prepare(settings, lambda _line: None)
     app.with_settings(settings)
     async with started(app):
         token = await _token(app)
-        headers = [(b"authorization", b"Bearer " + token.encode())]
+        bearer = [(b"authorization", b"Bearer " + token.encode())]
+        headers = [(b"x-api-key", await _key(app, bearer))] if by == "key" else bearer
         paths = [f"{API}/bench/constant{number}" for number in range(0, routes, routes // _SAMPLE)][:_SAMPLE]
         turn = itertools.cycle([Request(app, path, headers=headers) for path in paths])
 
@@ -45,3 +46,11 @@ async def _token(app: Fortress) -> str:
     answer = await Request(app, f"{API}/auth/login", method="POST", body=_JSON(signed_in))()
     tokens: dict[str, Any] = msgspec.json.decode(answer)
     return str(tokens["access_token"])
+
+
+async def _key(app: Fortress, bearer: HeaderList) -> bytes:
+    """As people make them: of some scopes, and bound to networks."""
+    wanted = {"name": "bench", "scopes": ["bench:constant"], "networks": ["127.0.0.0/8", "::1"]}
+    answer = await Request(app, f"{API}/api-keys", method="POST", headers=bearer, body=_JSON(wanted), expected=201)()
+    made: dict[str, Any] = msgspec.json.decode(answer)
+    return str(made["key"]).encode()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
@@ -22,7 +22,9 @@ pytestmark = pytest.mark.faults
 
 MARKER: Final = "planted-marker-7f3a"
 BASKET: Final = {"items": [{"sku": "TEA-GREEN", "quantity": 1}]}
+NOTHING: Final = "01a2053f-e4f4-737b-a0aa-fca20d01e174"
 METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+READING: Final = ("GET", "HEAD")
 BODIES: Final[dict[str, Any]] = {
     "change_user": {"status": "disabled"},
     "replace_roles": {"roles": ["clerk"]},
@@ -84,15 +86,20 @@ def with_ids(app: Fortress, ids: dict[str, str]) -> Iterator[tuple[str, str, Any
         named = [(name, kind) for name, kind in parameters_of(path).items() if name in ids]
         for name, kind in named:
             path = path.replace(f"{{{name}:{kind}}}", ids[name])
+        path = path.replace("{service_id:uuid}", NOTHING)
         if named:
             for version in range(route.policy.get("since", 1), route.policy.get("until", app.version) + 1):
                 yield route.verb, f"/api/v{version}{path}", BODIES.get(route.name)
 
 
-async def everything(client: LiveClient, app: Fortress, ids: dict[str, str], caller: Caller) -> list[tuple[str, Reply]]:
-    """Every answer to a caller who tries every method at every address of these things, their own methods last."""
+async def everything(
+    client: LiveClient, app: Fortress, ids: dict[str, str], caller: Caller, methods: Sequence[str] = METHODS
+) -> list[tuple[str, Reply]]:
+    """Every answer to a caller who tries these methods at every address of these things, their own methods last."""
     own = list(with_ids(app, ids))
-    bare = [(method, address, None) for address in dict.fromkeys(address for _, address, _ in own) for method in METHODS]
+    # Of one version: the limit of methods that a path does not have is nobody's to raise.
+    first = dict.fromkeys(address for _, address, _ in own if address.startswith("/api/v1/"))
+    bare = [(method, address, None) for address in first for method in methods]
     return [
         (f"{method} {address} {body}", await client.call(method, address, json=body, base="", as_=caller))
         for method, address, body in (*bare, *own)
@@ -125,7 +132,7 @@ async def test_nothing_of_somebody_else_is_there_at_any_address_cold_or_warm(
         for caller in (estate.owner, await callers.administrator()):
             for path in (f"/orders/{estate.ids['order_id']}", f"/users/{estate.ids['user_id']}"):
                 assert (await worker.get(path, as_=caller)).status == 200
-        assert_closed(await everything(worker, app, estate.ids, stranger), estate)
+        assert_closed(await everything(worker, app, estate.ids, stranger, READING), estate)
     assert await estate.look() == before
     logged = server.said()
     assert not [secret for secret in estate.secrets if secret in logged]
@@ -133,7 +140,7 @@ async def test_nothing_of_somebody_else_is_there_at_any_address_cold_or_warm(
 
 async def test_what_is_not_mine_looks_like_what_is_not_there(app: Fortress, estate: Estate, callers: Callers, client: LiveClient) -> None:
     stranger = await callers.person()
-    absent = dict.fromkeys(estate.ids, "01a2053f-e4f4-737b-a0aa-fca20d01e174")
+    absent = dict.fromkeys(estate.ids, NOTHING)
     own = {"instance", "request_id", "timestamp"}
 
     def words(reply: Reply) -> Any:

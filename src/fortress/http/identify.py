@@ -9,7 +9,8 @@ credentials means those, good or bad, and nobody can make another site's page na
 from __future__ import annotations
 
 from collections.abc import Sequence
-from ipaddress import IPv6Address, ip_address
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import ClassVar, Protocol, runtime_checkable
 
 from fortress.errors import BadRequest, Forbidden, Unauthenticated
@@ -200,10 +201,15 @@ class Identify:
 
 def is_within(address: str, networks: Sequence[Network]) -> bool:
     """Whether an address, as TrustedProxies tells it, is in one of these networks; what is no address is in none."""
+    parsed = _parsed(address)
+    return parsed is not None and any(parsed in network for network in networks)
+
+
+@lru_cache(maxsize=4096)
+def _parsed(address: str) -> IPv4Address | IPv6Address | None:
+    """The same few programs call again and again."""
     try:
         parsed = ip_address(address)
     except ValueError:
-        return False
-    if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
-        parsed = parsed.ipv4_mapped
-    return any(parsed in network for network in networks)
+        return None
+    return parsed.ipv4_mapped or parsed if isinstance(parsed, IPv6Address) else parsed
