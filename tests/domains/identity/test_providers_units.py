@@ -236,6 +236,19 @@ def test_settings_come_from_the_file_as_tables_or_the_environment_as_json(tmp_pa
         read_settings({"FORTRESS_PROVIDERS": '{"Not A Name": {"kind": "google", "client_id": "x"}}'}, tmp_path)
 
 
+def test_what_the_guide_says_can_be_pasted(tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guide-sign-in-provider.md").read_text("utf-8")
+    (tmp_path / "fortress.toml").write_text(guide.partition("```toml\n")[2].partition("```")[0], "utf-8")
+    assert {name: one.kind for name, one in read_settings({}, tmp_path).providers.items()} == {
+        "google": "google",
+        "github": "github",
+        "work": "microsoft",
+        "company": "oidc",
+    }
+    exported = guide.partition("FORTRESS_PROVIDERS='")[2].partition("'")[0]
+    assert read_settings({"FORTRESS_PROVIDERS": exported}, tmp_path).providers.keys() == {"google"}
+
+
 @pytest.mark.parametrize("path", ["//evil.example", "/\\evil", "evil", "/a?b", "https://evil.example", "/a//b", "/ä", ""])
 def test_a_path_to_return_to_is_a_path(path: str) -> None:
     with pytest.raises(ValueError, match="return_paths"):
