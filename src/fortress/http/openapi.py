@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
@@ -34,7 +35,8 @@ from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
-from fortress.security.permissions import Public
+from fortress.security.permissions import FACTORS, Public
+from fortress.security.proof import ReauthenticationRequired, SecondFactorRequired
 
 _TYPED_PARAMETER: Final = re.compile(r"\{(\w+):\w+\}")
 _REF: Final = "#/components/schemas/{name}"
@@ -113,6 +115,7 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         "security": [] if isinstance(allow, Public) else _SECURITY,
         "x-permission": None if isinstance(allow, Public) else allow.name,
         "x-limit": {"quota": limit.quota, "window": limit.window},
+        **_proof(endpoint),
     }
     if description.strip():
         operation["description"] = description.strip()
@@ -121,6 +124,15 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     if signature.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[signature.body]}}}
     return operation
+
+
+def _proof(endpoint: Endpoint) -> dict[str, Any]:
+    """What is asked of the caller's proof: how many seconds old it may be, and of how many factors."""
+    proof = endpoint.proof
+    if proof is None:
+        return {}
+    fresh = {} if math.isinf(proof.max_age) else {"x-fresh": int(proof.max_age)}
+    return fresh if proof.factors < FACTORS else fresh | {"x-factor": proof.factors}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -186,7 +198,10 @@ def _refusals(route: Route, signature: Signature) -> list[type[Refusal]]:
     """All that this route may refuse with; each status is listed once, with its codes."""
     refusals: list[type[Refusal]] = [BadRequest, Invalid, TooManyRequests, Unavailable, Fault]
     if not isinstance(route.policy["allow"], Public):
-        refusals += [Unauthenticated, Forbidden]
+        # A role may ask for a second factor whatever the route does.
+        refusals += [Unauthenticated, SecondFactorRequired, Forbidden]
+    if "fresh" in route.policy:
+        refusals.append(ReauthenticationRequired)
     if signature.path:
         refusals.append(NotFound)
     if signature.body is not None:
