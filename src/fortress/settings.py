@@ -188,7 +188,9 @@ class Settings(BaseModel):
     password_min: int = Field(8, ge=8, le=64, description="characters that a password must have")
     breached_url: PrivateUrl = Field("", description="range service that is asked for leaked passwords too; unset: only our own list")
     require_verified_email: bool = Field(False, description="nobody signs in before their address is proved")
-    sign_in_failures: int = Field(10, ge=3, le=1_000_000, description="wrong passwords of an account in 30 min., per known device and all others")
+    sign_in_failures: int = Field(
+        10, ge=3, le=1_000_000, description="wrong passwords of an account in 30 min., per known device and all others"
+    )
     sign_in_failures_per_address: int = Field(100, ge=3, le=1_000_000, description="wrong passwords from an address in an hour")
     account_url: PrivateUrl = Field("", description="page that mails link to, with the token behind #; unset: mails hold the token alone")
     argon2_memory: int = Field(19_456, ge=12_288, description="KiB per password hash")
