@@ -7,6 +7,7 @@ from http.cookies import SimpleCookie
 
 import pytest
 
+from fortress import Fortress
 from fortress.http.cookies import MOST_BYTES
 from fortress.settings import Settings
 from fortress.testing.callers import FROM_OUR_PAGE, PASSWORD, Callers, cookies_of
@@ -213,6 +214,21 @@ async def test_another_site_can_not_sign_a_browser_in(client: Client, callers: C
     assert (refused.status, refused.code) == (403, "auth.cross_site")
     assert not set_cookies(refused)
     assert len((await client.get("/users/me/sessions", as_=ann)).json()["items"]) == 1
+
+
+async def test_signing_in_again_ends_the_session_that_the_browser_had(
+    client: Client, callers: Callers, ann: Caller, running: Fortress
+) -> None:
+    """ASVS V7.2.4; whoever it is that signs in, and only by a browser that had one."""
+    eve = await callers.person("eve")
+    body = {"email": "eve@example.com", "password": PASSWORD, "session": "cookie"}
+    assert (await client.post("/auth/login", body, headers=ann.headers)).status == 200
+    assert running.runtime is not None
+    await running.runtime.background.finish(5)
+    assert (await client.get("/users/me", as_=ann)).status == 401
+    assert (await client.get("/users/me", as_=eve)).status == 200
+    for odd in ("fr_nonsense", f"x; {REFRESH}=y"):
+        assert (await client.post("/auth/login", body, headers={**FROM_OUR_PAGE, "cookie": f"{REFRESH}={odd}"})).status == 200
 
 
 async def test_signing_out_clears_the_cookies_and_what_the_browser_kept(client: Client, callers: Callers, ann: Caller) -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final, Literal
 from uuid import UUID
 
 import msgspec
 
+from fortress.background import Background
 from fortress.domains.identity.contract import InvalidRefreshToken
+from fortress.domains.identity.service import SessionService
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.http import Headed, Request
 from fortress.http.answers import Header
-from fortress.http.cookies import SessionCookies, read_cookie
+from fortress.http.cookies import RepeatedCookie, SessionCookies, read_cookie
 from fortress.http.csrf import SAFE, Csrf
 from fortress.security.refresh import RefreshTokens
 from fortress.security.refusals import InvalidToken
@@ -45,24 +48,37 @@ SignedIn = Headed[TokenPair | CookieSession]
 class Handover:
     """Gives a pair to the client that asked; made before the pair is, so that whoever may not have it costs no work."""
 
-    def __init__(self, carrying: Carrying, session: Carrier) -> None:
+    def __init__(self, carrying: Carrying, session: Carrier, before: UUID | None = None) -> None:
         self._carrying = carrying
         self._session = session
+        self._before = before
 
     def of(self, pair: TokenPair) -> SignedIn:
         """The answer that carries the pair."""
         if self._session == "tokens":
             return Headed(pair, ())
+        if self._before is not None:
+            self._carrying.replace(self._before, pair)
         return self._carrying.in_cookies(pair)
 
 
 class Carrying:
     """Carries tokens to clients and back."""
 
-    def __init__(self, cookies: SessionCookies, csrf: Csrf, refresh_tokens: RefreshTokens, settings: Settings) -> None:
+    def __init__(
+        self,
+        cookies: SessionCookies,
+        csrf: Csrf,
+        refresh_tokens: RefreshTokens,
+        sessions: SessionService,
+        background: Background,
+        settings: Settings,
+    ) -> None:
         self._cookies = cookies
         self._csrf = csrf
         self._refresh_tokens = refresh_tokens
+        self._sessions = sessions
+        self._background = background
         self._idle = int(timedelta(days=settings.session_idle_days).total_seconds())
 
     def to(self, request: Request, session: Carrier) -> Handover:
@@ -72,9 +88,11 @@ class Carrying:
             CrossSite: cookies are wanted by a page of another site, which could sign somebody in as somebody else (ASVS
                 V3.5.1). What comes by GET is the way back from a provider, and bound to its browser by other means.
         """
-        if session == "cookie" and request.method not in SAFE:
+        if session == "tokens":
+            return Handover(self, session)
+        if request.method not in SAFE:
             self._csrf.check_site(request)
-        return Handover(self, session)
+        return Handover(self, session, self._session_of(request))
 
     def in_cookies(self, pair: TokenPair) -> SignedIn:
         """The pair in two cookies, and in the body what a page must know of it."""
@@ -84,6 +102,11 @@ class Carrying:
         )
         token = self._csrf.token(self._refresh_tokens.read(pair.refresh_token).session_id)
         return Headed(CookieSession(pair.expires_in, token), kept)
+
+    def replace(self, before: UUID, pair: TokenPair) -> None:
+        """End the session whose cookies the browser had until now: nobody will come with them again (ASVS V7.2.4)."""
+        if before != self._refresh_tokens.read(pair.refresh_token).session_id:
+            self._background.start(self._sessions.end_replaced(before))
 
     def refresh_cookie(self, request: Request) -> str:
         """The refresh token that came as a cookie, from a page of ours.
@@ -104,6 +127,13 @@ class Carrying:
         """The headers that have a browser drop the session's cookies, when it is by them that the request was made."""
         by_cookie = b"authorization" not in request.head and read_cookie(request, self._cookies.access) is not None
         return self._cookies.drop() if by_cookie else ()
+
+    def _session_of(self, request: Request) -> UUID | None:
+        """The session that the browser's cookies are of, if they are ours; a sign-in does not fail by what was there before."""
+        with suppress(InvalidToken, RepeatedCookie):
+            text = read_cookie(request, self._cookies.refresh)
+            return self._refresh_tokens.read(text).session_id if text else None
+        return None
 
     def _presented(self, request: Request) -> tuple[str, UUID]:
         self._csrf.check_site(request)

@@ -11,6 +11,7 @@ from fortress.data import Database, Page, PageQuery, Unit
 from fortress.domains.identity.contract import UnknownSession
 from fortress.domains.identity.models import EndedBy, Session
 from fortress.domains.identity.repository import SessionRepository, UserRepository
+from fortress.domains.identity.service.pairs import owner_of
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.security import SYSTEM, Principal
 from fortress.security.principal import NOBODY
@@ -70,6 +71,16 @@ class SessionService:
             await self._users.by_id(unit, id=user)
             await self._end_all(unit, user, NOBODY, EndedBy.ADMINISTRATOR)
             unit.audit("sessions.ended_by_administrator", target=user)
+
+    async def end_replaced(self, id: UUID) -> None:
+        """End a session whose browser has another one now."""
+        state = await self._sessions.state.maybe(self._database.reader(SYSTEM), id=id)
+        if state is None:
+            return
+        owner = owner_of(id, state.user_id)
+        async with self._database.unit(owner) as unit:
+            if await self._end(unit, id, owner, EndedBy.SIGN_OUT):
+                unit.audit("sessions.replaced", target=id)
 
     async def forget_ended(self) -> int:
         """Delete sessions that ended more than 30 days ago; how many there were."""
