@@ -1,6 +1,6 @@
 """The HTTP face: what a domain's rest.py needs, and nothing else."""
 
-from fortress.http.answers import Accepted, Answer, Created, Headed
+from fortress.http.answers import Accepted, Answer, Created, Headed, SeeOther
 from fortress.http.inputs import Input
 from fortress.http.request import Request
 from fortress.http.routes import Route, delete, get, minutes, patch, post, put
@@ -17,6 +17,7 @@ __all__ = [
     "Limit",
     "Request",
     "Route",
+    "SeeOther",
     "delete",
     "get",
     "minutes",

@@ -55,6 +55,16 @@ class Headed(msgspec.Struct, Generic[T], frozen=True):
         return f"Headed({self.value!r})"
 
 
+class SeeOther(msgspec.Struct, frozen=True):
+    """303: go on at this path of ours, with headers of its own; never another site, and never 307, which would repeat a form."""
+
+    at: str
+    headers: tuple[Header, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"SeeOther({self.at!r})"
+
+
 def render_json(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Answer:
     """`value` as JSON: snake_case, RFC 3339 times, decimals as strings."""
     return Answer(status, _encode(value), (JSON_TYPE, *headers))
@@ -75,6 +85,10 @@ def render_accepted(value: Accepted[Any], _request: Request) -> Answer:
 
 def render_headed(value: Headed[Any], _request: Request) -> Answer:
     return Answer(200, _encode(value.value), (JSON_TYPE, *value.headers))
+
+
+def render_see_other(value: SeeOther, _request: Request) -> Answer:
+    return Answer(303, headers=((b"location", value.at.encode("ascii")), *value.headers))
 
 
 def render_nothing(_value: None, _request: Request) -> Answer:

@@ -138,7 +138,7 @@ def value_type(returns: Any) -> Any:
     kind = get_origin(returns)
     if kind in (answers.Created, answers.Accepted, answers.Headed):
         return get_args(returns)[0]
-    return None if returns in (None, type(None), Answer) else returns
+    return None if returns in (None, type(None), Answer, answers.SeeOther) else returns
 
 
 _RENDERERS: dict[Any, Render] = {
@@ -148,5 +148,6 @@ _RENDERERS: dict[Any, Render] = {
     answers.Created: answers.render_created,
     answers.Accepted: answers.render_accepted,
     answers.Headed: answers.render_headed,
+    answers.SeeOther: answers.render_see_other,
     Page: render_page,
 }

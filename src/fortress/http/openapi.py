@@ -27,7 +27,7 @@ from fortress.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from fortress.http.answers import Accepted, Created
+from fortress.http.answers import Accepted, Created, SeeOther
 from fortress.http.binding import Signature, read_signature, value_type
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
@@ -39,6 +39,7 @@ from fortress.security.permissions import FACTORS, Public
 from fortress.security.proof import ReauthenticationRequired, SecondFactorRequired
 
 _TYPED_PARAMETER: Final = re.compile(r"\{(\w+):\w+\}")
+_LOCATION: Final = {"Location": {"schema": {"type": "string"}}}
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "uuid": {"type": "string", "format": "uuid"},
@@ -176,7 +177,7 @@ def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any
     status, body = _success(signature, refs)
     responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
     if status == 201:
-        responses["201"]["headers"] = {"Location": {"schema": {"type": "string"}}}
+        responses["201"]["headers"] = _LOCATION
     by_status: dict[int, list[type[Refusal]]] = {}
     for refusal in _refusals(route, signature):
         by_status.setdefault(refusal.status, []).append(refusal)
@@ -188,7 +189,7 @@ def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any
 def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
     value = value_type(signature.returns)
     if value is None:
-        return 204, {}
+        return (303, {"headers": _LOCATION}) if signature.returns is SeeOther else (204, {})
     origin = getattr(signature.returns, "__origin__", None)
     status = 201 if origin is Created else 202 if origin is Accepted else 200
     return status, {"content": {"application/json": {"schema": refs[value]}}}

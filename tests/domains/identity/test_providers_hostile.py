@@ -430,11 +430,13 @@ async def test_what_the_provider_says_of_an_error_is_not_repeated(
     assert PLANTED not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "body", [{"state": "x"}, {"state": "x", "code": "c", "error": "e"}, {"code": "c"}, {"state": "x", "code": "c" * 5000}]
-)
-async def test_half_an_answer_is_none(browser: Browser, body: dict[str, str]) -> None:
-    assert (await browser.post("/auth/providers/acme/complete", body)).status == 422
+async def test_half_an_answer_is_none(browser: Browser, issuer: Issuer) -> None:
+    for wrong in ({"code": "c"}, {"state": "x", "code": "c" * 5000}, {"state": "x", "error": "e", "description": "e"}):
+        assert (await browser.complete(wrong)).status == 422
+    for change in ({"code": None}, {"error": "access_denied"}):
+        returned: dict[str, Any] = issuer.authorize(await browser.start()) | change
+        assert (await browser.complete(returned)).code == "auth.provider_declined"
+    assert issuer.asked["/token"] == 0
 
 
 async def test_a_link_is_not_finished_as_a_sign_in_nor_by_somebody_else(

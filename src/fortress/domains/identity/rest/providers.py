@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Self
+from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from fortress.domains.identity.contract import (
     AccountExists,
@@ -39,13 +38,11 @@ from fortress.domains.identity.service.providers.views import (
     provider_view,
 )
 from fortress.errors import Refusal
-from fortress.http import PUBLIC, Headed, Input, Request, delete, get, minutes, per_minute, post, strict
-from fortress.http.answers import Answer, Header
+from fortress.http import PUBLIC, Headed, Input, Request, SeeOther, delete, get, minutes, per_minute, post, strict
 from fortress.http.csrf import CrossSite
 from fortress.security import Principal
 
 _REFUSED: Final = [ProviderFlowLost, ProviderDeclined, ProviderNotTrusted, ProviderUnavailable, UnknownProvider]
-_SEE_OTHER: Final = 303
 State = Annotated[str, Field(min_length=1, max_length=200)]
 Code = Annotated[str, Field(min_length=1, max_length=4096)]
 Issuer = Annotated[str, Field(min_length=1, max_length=500)]
@@ -67,18 +64,12 @@ class StartLink(Input):
 
 
 class Returned(Input):
-    """What the provider sent back: a code, or an error in its place."""
+    """What the provider sent back: a code, or an error; whose words are dropped."""
 
     state: State
     code: Code | None = None
     iss: Issuer | None = None
     error: Word | None = None
-
-    @model_validator(mode="after")
-    def _a_code_or_an_error(self) -> Self:
-        if (self.code is None) == (self.error is None):
-            raise PydanticCustomError("code_or_error", "There is a code, or an error in its place")
-        return self
 
 
 class FinishSignIn(Returned):
@@ -139,7 +130,7 @@ async def return_from_provider(
     carrying: Carrying,
     cookie: FlowCookie,
     request: Request,
-) -> Answer:
+) -> SeeOther:
     """Come back from a provider: to the page that was asked for, with the session in cookies.
 
     What was refused is told to that page as `?error=` and its code; nothing of the provider's is in any address. With
@@ -152,12 +143,12 @@ async def return_from_provider(
         proved = await flows.proved(flow, response)
         if flow.purpose is FlowPurpose.LINK:
             await identities.link(flow, proved)
-            return _see(flow.return_to)
-        return _see(flow.return_to, handover.of(await entering.enter(flow, proved, device_of(request))).headers)
+            return SeeOther(flow.return_to)
+        return SeeOther(flow.return_to, handover.of(await entering.enter(flow, proved, device_of(request))).headers)
     except MfaRequired as asked:
-        return _see(f"{flow.return_to}?error={asked.code}", (cookie.second_step(str(asked.data["mfa_token"])),))
+        return SeeOther(f"{flow.return_to}?error={asked.code}", (cookie.second_step(str(asked.data["mfa_token"])),))
     except Refusal as refusal:
-        return _see(f"{flow.return_to}?error={refusal.code}")
+        return SeeOther(f"{flow.return_to}?error={refusal.code}")
 
 
 @get("/users/me/identities", allow=ACCOUNT_IDENTITIES, limit=per_minute(300))
@@ -217,8 +208,8 @@ async def unlink_identity(identity_id: UUID, identities: IdentityService, princi
 
 
 def _response(given: Returned, browser: str | None) -> Response:
-    """What came back; the words of an error are dropped here."""
-    return Response(given.state, given.code, given.iss, browser)
+    """What came back. No code, or one beside an error, is a no."""
+    return Response(given.state, None if given.error is not None else given.code, given.iss, browser)
 
 
 def _meant(flow: ProviderFlow, purpose: FlowPurpose) -> ProviderFlow:
@@ -226,8 +217,3 @@ def _meant(flow: ProviderFlow, purpose: FlowPurpose) -> ProviderFlow:
     if flow.purpose is not purpose:
         raise ProviderFlowLost
     return flow
-
-
-def _see(path: str, headers: tuple[Header, ...] = ()) -> Answer:
-    """303, and never 307, which would carry a form along (RFC 9700 §4.12)."""
-    return Answer(_SEE_OTHER, headers=((b"location", path.encode("ascii")), *headers))
