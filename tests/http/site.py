@@ -123,7 +123,7 @@ class Site:
         key = next((key for owner, key in self.keys.items() if owner in wanted), self.ids.get("key_id", ""))
         known = {"name": "swagger-ui.css", **self.ids, "key_id": key, **ids}
         for name, kind in wanted.items():
-            path = path.replace(f"{{{name}:{kind}}}", known[name])
+            path = path.replace(f"{{{name}:{kind}}}", known.get(name, NOBODY_OF_THIS_ID))
         return path
 
     async def body(self, route: Route) -> Any:

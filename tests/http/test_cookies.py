@@ -8,11 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
+from tests.http.site import Site
 
 from fortress.context import RequestContext
 from fortress.http.cookies import MOST_BYTES, RepeatedCookie, SessionCookies, read_cookie
 from fortress.http.request import Request
 from fortress.settings import Environment, Settings
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 PRODUCTION: dict[str, Any] = {
     "env": Environment.PRODUCTION,
@@ -92,3 +94,17 @@ def test_no_header_breaks_the_reader(cookies: str) -> None:
         reading(cookies)
     except RepeatedCookie:
         assert cookies.count("a=") > 1
+
+
+async def test_reading_by_cookie_sets_none(site: Site) -> None:
+    """Cookies come with a sign-in, a refresh and a sign-out, and with no other answer."""
+    admin = await site.callers.in_browser("administrator", ADMIN, ADMIN_PASSWORD)
+    answered = set[int]()
+    for route, address in site.addresses():
+        if route.verb != "GET":
+            continue
+        for method in ("GET", "HEAD", "OPTIONS", "LOCK"):
+            reply = await site.client.call(method, address, headers=admin.headers)
+            assert b"set-cookie" not in dict(reply.raw_headers), (method, address)
+            answered.add(reply.status)
+    assert {200, 204, 404, 405} <= answered

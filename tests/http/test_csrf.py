@@ -17,7 +17,7 @@ from fortress.http.csrf import CrossSite, Csrf, CsrfTokenRequired
 from fortress.http.request import Request
 from fortress.security.keyfile import FileKeys
 from fortress.security.keys import KeyRing, new_ring
-from fortress.settings import Settings
+from fortress.settings import Environment, Settings
 
 SESSION = UUID("01a2053f-e4f4-737b-a0aa-fca20d01e174")
 UNSAFE = ("POST", "PUT", "PATCH", "DELETE", "post", "LOCK")
@@ -48,6 +48,15 @@ def asked(method: str = "POST", **headers: str) -> Request:
 
 async def nothing() -> dict[str, Any]:
     return {}
+
+
+def test_in_production_pages_are_reached_by_tls_whatever_we_speak_ourselves(ring: KeyRing) -> None:
+    """Behind a proxy that ends TLS, and without FORTRESS_PUBLIC_URL."""
+    production = {"env": Environment.PRODUCTION, "database_url": "postgresql://nowhere", "keyring": "keyring.json"}
+    csrf = Csrf(ring, Settings.model_validate(production))
+    csrf.check_site(asked(origin="https://shop.example"))
+    with pytest.raises(CrossSite):
+        csrf.check_site(asked(origin="http://shop.example"))
 
 
 def test_a_token_is_good_for_its_session_alone(csrf: Csrf) -> None:

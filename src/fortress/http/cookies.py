@@ -35,7 +35,7 @@ class SessionCookies:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._secure = settings.production or settings.origin.startswith("https://")
+        self._secure = over_tls(settings)
         prefix = GUARDED if self._secure else ""
         self.access, self.refresh = prefix + ACCESS, prefix + REFRESH
 
@@ -51,6 +51,11 @@ class SessionCookies:
 
     def _attributes(self) -> str:
         return f"{_ATTRIBUTES}; Secure" if self._secure else _ATTRIBUTES
+
+
+def over_tls(settings: Settings) -> bool:
+    """Whether browsers reach us by TLS: always in production, where at the latest a proxy before us speaks it."""
+    return settings.production or settings.origin.startswith("https://")
 
 
 def read_cookie(request: Request, name: str) -> str | None:

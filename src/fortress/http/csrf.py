@@ -12,6 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from fortress.errors import Forbidden
+from fortress.http.cookies import over_tls
 from fortress.http.request import Request
 from fortress.security.encoding import from_base64url, to_base64url
 from fortress.security.keys import DerivedKey, KeyRing
@@ -47,7 +48,7 @@ class Csrf:
     def __init__(self, ring: KeyRing, settings: Settings) -> None:
         self._ring = ring
         self._origin = settings.origin.encode()
-        self._scheme = self._origin.partition(b"://")[0] + b"://"
+        self._scheme = b"https://" if over_tls(settings) else b"http://"
 
     def token(self, session: UUID) -> str:
         """The token of a session; whoever has read it can read our answers, and only our own pages can."""
