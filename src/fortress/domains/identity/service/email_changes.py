@@ -146,13 +146,13 @@ class EmailChangeService:
             await self._changes.add(unit, change)
             unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
         told = letters.email_change_ordered if spoken_for else letters.email_change_asked
-        self._notices.send(user.email, partial(told, way=letters.way("old-email", old, self._page)))
+        await self._notices.deliver(user.email, partial(told, way=letters.way("old-email", old, self._page)))
         if not await self._tokens.may_send(f"{_PURPOSE}-to", new_email):
             return
         if owner is None or owner.id == user.id:
-            self._notices.send(new_email, partial(letters.email_change_offered, way=letters.way("new-email", new, self._page)))
+            await self._notices.deliver(new_email, partial(letters.email_change_offered, way=letters.way("new-email", new, self._page)))
         else:
-            self._notices.tell_now(owner.id, letters.address_wanted)
+            await self._notices.deliver_to(owner.id, letters.address_wanted)
 
     async def _agreed(self, unit: Unit, change: EmailChange) -> None:
         user = await self._users.by_id.maybe(unit, id=change.user_id)

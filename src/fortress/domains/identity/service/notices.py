@@ -33,13 +33,18 @@ class Notices:
 
     def tell_now(self, user: UUID, letter: Letter) -> None:
         """Send this person a letter."""
-        self._background.start(self._find(user, letter))
+        self._background.start(self.deliver_to(user, letter))
 
     def send(self, to: str, letter: Letter) -> None:
         """Send a letter to an address."""
-        self._background.start(self._mailer.send(letter(to, self._site)))
+        self._background.start(self.deliver(to, letter))
 
-    async def _find(self, user: UUID, letter: Letter) -> None:
+    async def deliver(self, to: str, letter: Letter) -> None:
+        """Send a letter to an address and wait for it; for what runs beside the requests already."""
+        await self._mailer.send(letter(to, self._site))
+
+    async def deliver_to(self, user: UUID, letter: Letter) -> None:
+        """Send this person a letter and wait for it; for what runs beside the requests already."""
         found = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=user)
         if found is not None:
-            await self._mailer.send(letter(found.email, self._site))
+            await self.deliver(found.email, letter)

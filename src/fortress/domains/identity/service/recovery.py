@@ -119,4 +119,4 @@ class RecoveryService:
         token = await self._tokens.issue(user, _PURPOSE)
         if token is not None:
             way = letters.way("reset-password", token, self._page)
-            self._notices.send(user.email, partial(letters.forgotten_password, way=way))
+            await self._notices.deliver(user.email, partial(letters.forgotten_password, way=way))

@@ -81,4 +81,4 @@ class EmailVerification:
         token = await self._tokens.issue(user, _PURPOSE)
         if token is not None:
             sent: Letter = partial(letter, way=letters.way("verify-email", token, self._page))
-            self._notices.send(user.email, sent)
+            await self._notices.deliver(user.email, sent)
