@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
+import msgspec
 import pytest
 from tests.domains.conftest import World
 
-from fortress.data import PageQuery
-from fortress.domains.access.service import AccessService
+from fortress.data import Contended, PageQuery
+from fortress.domains.access.service import AccessService, RoleService
+from fortress.domains.access.service.defining import RoleWish
 from fortress.domains.identity.contract import TooManyKeys, UnknownKey, UserStatus
 from fortress.domains.identity.service import AccountService, Directory, KeyService
 from fortress.domains.identity.service.keys import MOST, KeyWish, within
-from fortress.errors import Invalid
+from fortress.errors import Invalid, StaleVersion
 from fortress.security import SYSTEM
 from fortress.security.apikeys import read_api_key
+from fortress.security.proof import SecondFactorRequired
 
 
 async def test_a_key_is_known_by_its_digest_and_carries_scopes(world: World) -> None:
@@ -102,3 +106,49 @@ async def test_losing_a_role_takes_it_from_the_key_too(world: World) -> None:
     known = await world.get(Directory).caller_of_key(key.id)
     assert known is not None
     assert known.holding.roles == ("member",)
+
+
+async def test_of_rotations_at_once_each_finds_the_key_that_it_read_or_fails(world: World) -> None:
+    keys, ann = world.get(KeyService), await world.caller(await world.somebody())
+    key, _ = await keys.make(KeyWish("nightly", ["account:read"]), ann.id, ann)
+    rotations = [keys.rotate(key.id, ann.id, timedelta(hours=1), ann) for _ in range(6)]
+    done = await asyncio.gather(*rotations, return_exceptions=True)
+    made = [one[1] for one in done if not isinstance(one, BaseException)]
+    assert made
+    assert all(isinstance(one, tuple | StaleVersion | Contended) for one in done), done
+    assert (await world.audited()).count("api_keys.rotated") == len(made)
+    known = await world.get(Directory).caller_of_key(key.id)
+    assert known is not None
+    assert sum(read_api_key(text).matches(known.digest) for text in made) == 1, "the last one's secret is the key"
+
+
+async def test_a_secret_that_reaches_behind_a_second_factor_is_not_given_without_one(world: World) -> None:
+    """Whoever stole a session of one factor would else have what it takes two for."""
+    ann = await world.somebody()
+    await world.get(RoleService).make(RoleWish("guarded", "Guarded", ("users:list",), second_factor=True), SYSTEM)
+    await world.get(AccessService).replace_roles(ann, ["guarded"], SYSTEM)
+    one = await world.caller(ann)
+    two = msgspec.structs.replace(one, factors=2)
+    keys = world.get(KeyService)
+    with pytest.raises(Invalid):
+        await keys.make(KeyWish("nightly", ["users:list"]), ann, one)
+    key, _ = await keys.make(KeyWish("nightly", ["users:list"]), ann, two)
+    with pytest.raises(SecondFactorRequired):
+        await keys.rotate(key.id, ann, timedelta(hours=1), one)
+    await keys.rotate(key.id, ann, timedelta(hours=1), two)
+    await world.get(AccessService).replace_roles(ann, [], SYSTEM)
+    await keys.rotate(key.id, ann, timedelta(hours=1), one)
+
+
+async def test_the_old_secret_ends_with_the_overlap(world: World) -> None:
+    keys, directory = world.get(KeyService), world.get(Directory)
+    ann = await world.caller(await world.somebody())
+    key, _ = await keys.make(KeyWish("nightly", ["account:read"]), ann.id, ann)
+    await keys.rotate(key.id, ann.id, timedelta(hours=1), ann)
+    before = []
+    for minutes in (0, 59, 1):
+        world.clock.advance(timedelta(minutes=minutes))
+        known = await directory.caller_of_key(key.id)
+        assert known is not None
+        before.append(known.previous is not None)
+    assert before == [True, True, False]

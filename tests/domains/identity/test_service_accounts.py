@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from fortress import Fortress
+from fortress.clock import SystemClock
 from fortress.data import Database
 from fortress.security import SYSTEM
+from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
 from fortress.testing.servers import server_names
@@ -24,6 +27,17 @@ KEEPER = {
 READER = {"name": "reader", "title": "Lists people", "grants": ["users:list"]}
 AUDITOR = {"name": "auditor", "title": "Reads the log", "grants": ["audit:read"]}
 NOWHERE = "/service-accounts/01a2053f-e4f4-737b-a0aa-fca20d01e174"
+
+
+@pytest.fixture
+def access_minutes() -> int:
+    """How long a token lives."""
+    return 10
+
+
+@pytest.fixture
+def settings(settings: Settings, access_minutes: int) -> Settings:
+    return settings.model_copy(update={"access_minutes": access_minutes})
 
 
 @pytest.fixture
@@ -87,12 +101,33 @@ async def test_its_key_acts_as_itself_and_not_as_its_maker(client: Client, admin
 
 async def test_what_a_service_does_is_logged_with_its_own_name(client: Client, callers: Callers, admin: Caller, running: Fortress) -> None:
     clerk = await service(client, admin, "till", "clerk")
-    till = with_key(await key_of(client, admin, clerk["id"], "orders:read"))
-    assert (await client.get("/orders", as_=till)).status == 200
+    till = with_key(await key_of(client, admin, clerk["id"], "orders:cancel"))
     person = await callers.person("ann")
     order = await client.post("/orders", {"items": [{"sku": "TEA-GREEN", "quantity": 1}]}, as_=person)
     assert order.status == 201, order.body
-    assert (await client.get(f"/orders/{order.json()['id']}", as_=till)).status == 200
+    cancelled = await client.post(f"/orders/{order.json()['id']}/cancellation", as_=till)
+    assert cancelled.status < 300, cancelled.body
+    assert await actors(running, "orders.cancelled") == [(clerk["id"], "api_key")]
+
+
+@pytest.mark.parametrize("access_minutes", [60])
+async def test_making_asks_for_a_fresh_proof(client: Client, admin: Caller, monkeypatch: pytest.MonkeyPatch, access_minutes: int) -> None:
+    """ASVS V7.5.3; disabling and removing don't."""
+    made = await service(client, admin, "nightly", "reader")
+    key = await key_of(client, admin, made["id"], "users:list")
+    real = SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda self: real(self) + timedelta(minutes=16))
+    address = f"/service-accounts/{made['id']}"
+    asked = [
+        await client.post("/service-accounts", {"name": "x"}, as_=admin),
+        await client.post(f"{address}/keys", {"name": "x", "scopes": ["users:list"]}, as_=admin),
+        await client.post(f"{address}/keys/{key['id']}/rotate", {}, as_=admin),
+        await client.patch(f"{address}/keys/{key['id']}", {"networks": []}, as_=admin),
+    ]
+    assert access_minutes > 16, "or the token itself would be over"
+    assert [one.code for one in asked] == ["auth.reauthentication_required"] * 4
+    assert (await client.patch(address, {"disabled": True}, as_=admin)).status == 200
+    assert (await client.delete(address, as_=admin)).status == 204
 
 
 @pytest.mark.parametrize("roles", [["admin"], ["reader", "admin"]])
