@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from email import message_from_bytes
@@ -55,7 +56,7 @@ def settings(settings: Settings, issuer: Issuer, other: Issuer) -> Settings:
         "hub": configured(kind="github", address=issuer.url),
         "trusted": configured(kind="oidc", issuer=issuer.url, trust_factors=True, acr_values=("strong",)),
     }
-    return settings.model_copy(update={"providers": providers, "return_paths": ("/", "/welcome")})
+    return settings.model_copy(update={"providers": providers, "return_paths": ("/", "/welcome"), "log_level": "debug"})
 
 
 @pytest.fixture
@@ -202,6 +203,16 @@ async def test_two_windows_of_one_browser_do_not_disturb_each_other(browser: Bro
     assert (await browser.complete(issuer.authorize(second))).status == 200
 
 
+async def test_a_stranger_who_comes_twice_at_once_gets_one_account(
+    browser: Browser, issuer: Issuer, rows: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    before = await rows.fetchval("SELECT count(*) FROM users")
+    returned = [issuer.authorize(await browser.start()) for _ in range(5)]
+    replies = await asyncio.gather(*(browser.complete(one) for one in returned))
+    assert {reply.status for reply in replies} == {200}
+    assert await rows.fetchval("SELECT count(*) FROM users") == before + 1
+
+
 @pytest.mark.parametrize(
     ("name", "claims", "factors"),
     [
@@ -220,12 +231,17 @@ async def test_a_second_factor_elsewhere_counts_only_where_it_is_trusted(
     assert await rows.fetchval("SELECT factors FROM sessions ORDER BY created_at DESC LIMIT 1") == factors
 
 
-async def test_the_callback_ends_at_a_path_of_ours_with_the_session_in_cookies(browser: Browser, issuer: Issuer) -> None:
+async def test_the_callback_ends_at_a_path_of_ours_with_the_session_in_cookies(
+    browser: Browser, issuer: Issuer, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """ASVS V14.2.1: no token is in any address, nor code and state in any log."""
     returned = issuer.authorize(await browser.start(redirect_to="/welcome"))
     reply = await browser.get(f"/auth/providers/acme/callback?{query_of(returned | {'scope': 'openid', 'hd': 'x'})}")
     assert (reply.status, reply.headers["location"], reply.body) == (303, "/welcome", b"")
     assert {"fortress-access", "fortress-refresh"} <= browser.cookies.keys()
     assert (await browser.get("/users/me")).json()["email"] == "ann@example.com"
+    logged = capfd.readouterr().err
+    assert not [secret for secret in (returned["code"], returned["state"], *browser.cookies.values()) if secret in logged]
 
 
 async def test_the_callback_tells_its_page_only_a_code_of_ours(browser: Browser, issuer: Issuer, callers: Callers) -> None:

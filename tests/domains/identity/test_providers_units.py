@@ -263,6 +263,31 @@ def test_what_is_configured_and_not_installed_stops_the_start(monkeypatch: pytes
     assert "fortress[providers]" in refused.value.hint
 
 
+def test_people_are_sent_back_over_https_alone() -> None:
+    """ASVS V12.2.1: behind a proxy the address that browsers see must be said."""
+    providers = {"acme": ProviderSettings(kind="google", client_id="x")}
+    with pytest.raises(CannotStart, match="not https") as refused:
+        ConfiguredProviders(Settings(providers=providers, host="0.0.0.0"), SystemClock())
+    assert "FORTRESS_PUBLIC_URL" in refused.value.hint
+    ConfiguredProviders(Settings(providers=providers, host="0.0.0.0", public_url="https://app.example"), SystemClock())
+
+
+async def test_a_token_is_itself_to_the_letter(issuer: Issuer) -> None:
+    """ASVS V9.1.1: whichever letter is another one, the token is refused."""
+    provider = made(kind="oidc", issuer=issuer.url)
+    documents = Documents(provider, Outward(), SystemClock())
+    said = {"iss": issuer.url, "sub": "x", "aud": CLIENT_ID, "nonce": "n" * 43, "exp": NOW + 60, "iat": NOW}
+    text = issuer.signed(said)
+    assert (await read_id_token(text, provider, documents, EXPECTED))[0].sub == "x"
+    for place, letter in enumerate(text):
+        other = "." if letter == "A" else "A"
+        with pytest.raises(Untrusted):
+            await read_id_token(f"{text[:place]}{other}{text[place + 1 :]}", provider, documents, EXPECTED)
+    for less in range(len(text)):
+        with pytest.raises(Untrusted):
+            await read_id_token(text[:less], provider, documents, EXPECTED)
+
+
 def test_nothing_large_is_loaded_before_it_is_needed() -> None:
     script = "import sys, fortress.domains; sys.exit(any(name in sys.modules for name in ('authlib', 'httpx')))"
     subprocess.run([sys.executable, "-c", script], check=True, timeout=50)

@@ -23,7 +23,7 @@ class IdentityRepository(Repository[Identity]):
     unlink = change(
         delete(Identity).where(Identity.c.id == param("id"), Identity.c.user_id == param("user")).returning(Identity.c.provider), into=str
     )
-    seen = change(update(Identity).where(Identity.c.id == param("id"), Identity.c.user_id == param("user")).values(used_at=_now))
+    seen = change(update(Identity).where(Identity.c.issuer == param("issuer"), Identity.c.subject == param("subject")).values(used_at=_now))
     erase = change(delete(Identity).where(Identity.c.user_id == param("person")))
 
 

@@ -12,7 +12,7 @@ from fortress.domains.identity.service.providers.client import ProviderClient
 from fortress.domains.identity.service.providers.kinds import Provider, provider_of
 from fortress.domains.identity.service.providers.outward import Outward
 from fortress.errors import CannotStart
-from fortress.settings import Settings
+from fortress.settings import Settings, is_private_way
 
 FRESH_SECONDS: Final = 300
 _NEEDED: Final = ("authlib", "httpx")
@@ -23,7 +23,7 @@ class ConfiguredProviders:
     """Who people may sign in with.
 
     Raises:
-        CannotStart: there are some, and what they need is not installed.
+        CannotStart: there are some, and what they need is not installed; or they would send people back over an open way.
     """
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
@@ -33,10 +33,7 @@ class ConfiguredProviders:
                 f"FORTRESS_PROVIDERS needs {' and '.join(missing)}, which is not installed", hint="pip install 'fortress[providers]'"
             )
         outward = Outward()
-        self._clients = {
-            name: ProviderClient(provider_of(name, given, settings.origin + _CALLBACK.format(name=name)), outward, clock)
-            for name, given in settings.providers.items()
-        }
+        self._clients = {name: ProviderClient(_provider(name, settings), outward, clock) for name in settings.providers}
 
     def client(self, name: str) -> ProviderClient:
         """The client of the provider of this name. Raises UnknownProvider."""
@@ -54,3 +51,13 @@ class ConfiguredProviders:
         if not self.client(name).provider.openid:
             raise NoFreshProof
         return FRESH_SECONDS
+
+
+def _provider(name: str, settings: Settings) -> Provider:
+    provider = provider_of(name, settings.providers[name], settings.origin + _CALLBACK.format(name=name))
+    if not is_private_way(provider.redirect_uri):
+        raise CannotStart(
+            f"the provider {name} would send people back to {provider.redirect_uri}, which is not https",
+            hint="set FORTRESS_PUBLIC_URL to the address that browsers see",
+        )
+    return provider

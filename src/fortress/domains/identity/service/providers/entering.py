@@ -81,6 +81,7 @@ class ProviderSignIn:
             pair = await self._starter.begin(user, device, factors=proved.factors, proved_at=proved.at)
             if pair is None:
                 raise AccountUnusable
+            await self._note(proved)
         except MfaRequired:
             raise
         except Refusal as refusal:
@@ -89,25 +90,32 @@ class ProviderSignIn:
         return pair
 
     async def _person(self, provider: str, proved: Proved) -> UUID:
+        """Whose identity this is, by now."""
         known = await self._known(proved)
-        if known is None:
-            try:
-                return await self._new(provider, proved)
-            except IdentityTaken:
-                # Another request of the same person was quicker.
-                known = await self._known(proved)
-        if known is None:
-            raise AccountUnusable
-        async with self._database.unit(SYSTEM) as unit:
-            await self._identities.seen(unit, id=known.id, user=known.user_id, now=self._clock.now())
-        return known.user_id
+        if known is not None:
+            return known
+        try:
+            return await self._new(provider, proved)
+        except (IdentityTaken, AccountExists):
+            # Another request of the same person may have been quicker.
+            known = await self._known(proved)
+            if known is None:
+                raise
+            return known
 
-    async def _known(self, proved: Proved) -> Identity | None:
-        return await self._identities.known.maybe(self._database.reader(SYSTEM), issuer=proved.issuer, subject=proved.subject)
+    async def _known(self, proved: Proved) -> UUID | None:
+        reader = self._database.reader(SYSTEM)
+        identity = await self._identities.known.maybe(reader, issuer=proved.issuer, subject=proved.subject)
+        return None if identity is None else identity.user_id
+
+    async def _note(self, proved: Proved) -> None:
+        """When somebody last came in with this identity."""
+        async with self._database.unit(SYSTEM) as unit:
+            await self._identities.seen(unit, issuer=proved.issuer, subject=proved.subject, now=self._clock.now())
 
     async def _new(self, provider: str, proved: Proved) -> UUID:
         user = self._draft(proved)
-        if await self._users.by_email.maybe(self._database.reader(SYSTEM), email=user.email) is not None:
+        if await self._users.credentials.maybe(self._database.reader(SYSTEM), email=user.email) is not None:
             raise AccountExists
         try:
             async with self._database.unit(ANONYMOUS) as unit:
