@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
+from tests.http.guarded import Guarded
 
 from fortress import Fortress
 from fortress.domain import Domain
@@ -84,6 +85,7 @@ class Site:
         self.ids: dict[str, str] = {}
         self.keys: dict[str, str] = {}
         self.admin = Caller("nobody yet")
+        self.guarded = Guarded(self.api, self.callers)
 
     async def furnish(self) -> None:
         """Have one thing of each kind."""
@@ -98,6 +100,8 @@ class Site:
         named = {"role": role.json()["name"], "permission": "users:read"}
         self.ids = named | {"order_id": order.json()["id"], "key_id": key.json()["id"], "session_id": other, "user_id": person.id}
         await self._furnish_keys(person)
+        await self.guarded.furnish()
+        self.ids["passkey_id"] = self.guarded.spare
 
     async def _furnish_keys(self, person: Caller) -> None:
         """A service account, a key of it and one of somebody else's: these are found at addresses of their own."""
@@ -130,15 +134,22 @@ class Site:
         """A body that this route takes; None: it takes none."""
         if route.name == "refresh":
             return {"refresh_token": (await self.callers.tokens(ADMIN, ADMIN_PASSWORD))["refresh_token"]}
+        if self.guarded.concerns(route.name):
+            return await self.guarded.body(route.name)
         if route.name == "make_service_account":
             return {"name": f"service {uuid4()}", "roles": ["clerk"]}
         if route.name == "make_role":
             return ROLE | {"name": f"role-{uuid4()}"}
         return BODIES.get(route.name)
 
+    def caller_of(self, route: Route) -> Caller:
+        """Who succeeds: the administrator, or who has second factors where these are what it is about."""
+        return self.guarded.caller if self.guarded.concerns(route.name) else self.admin
+
     async def call(self, route: Route, address: str, **options: Any) -> Reply:
-        """One request with a body that succeeds, by the administrator."""
-        given = {"json": await self.body(route), "as_": self.admin, **options}
+        """One request with a body that succeeds, by who may."""
+        body = await self.body(route)
+        given = {"json": body, "as_": self.caller_of(route), **options}
         if route.name == "read_csrf_token":
             given["headers"] = (await self.callers.in_browser("administrator", ADMIN, ADMIN_PASSWORD)).headers
         return await self.client.call(route.verb, address, **given)

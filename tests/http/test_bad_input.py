@@ -208,7 +208,9 @@ async def test_what_is_not_json_is_refused_by_every_route(site: Site) -> None:
     for route, address in bodied(site):
         for body in NOT_JSON:
             started = perf_counter()
-            reply = await site.client.call(route.verb, address, body=body, headers={"content-type": "application/json"}, as_=site.admin)
+            reply = await site.client.call(
+                route.verb, address, body=body, headers={"content-type": "application/json"}, as_=site.caller_of(route)
+            )
             assert_refused(reply, (address, body[:40]), 400, 413, 422)
             assert perf_counter() - started < 2.0, (address, body[:40])
 
@@ -217,7 +219,11 @@ async def test_a_body_that_is_another_thing_altogether_is_refused_by_every_route
     for route, address in bodied(site):
         for whole in WRONG_WHOLES:
             reply = await site.client.call(
-                route.verb, address, body=json.dumps(whole).encode(), headers={"content-type": "application/json"}, as_=site.admin
+                route.verb,
+                address,
+                body=json.dumps(whole).encode(),
+                headers={"content-type": "application/json"},
+                as_=site.caller_of(route),
             )
             assert_refused(reply, (address, whole), 422)
 
@@ -239,7 +245,7 @@ async def test_a_body_that_is_not_said_to_be_json_is_refused_by_every_route(site
         body = json.dumps(await site.body(route)).encode()
         for kind in (*kinds, None):
             headers = {} if kind is None else {"content-type": kind}
-            reply = await site.client.call(route.verb, address, body=body, headers=headers, as_=site.admin)
+            reply = await site.client.call(route.verb, address, body=body, headers=headers, as_=site.caller_of(route))
             assert_refused(reply, (address, kind), 415)
             assert reply.headers["accept"] == "application/json"
 
@@ -254,7 +260,7 @@ async def test_no_odd_value_in_any_place_of_any_body_breaks_anything(site: Site)
             for value in ODD_VALUES:
                 body = json.dumps(with_member(good, path, value)).encode()
                 headers = {"content-type": "application/json"}
-                reply = await site.client.call(route.verb, address, body=body, headers=headers, as_=site.admin)
+                reply = await site.client.call(route.verb, address, body=body, headers=headers, as_=site.caller_of(route))
                 where = (address, path, str(value)[:40])
                 assert reply.status < 500, (where, reply.body)
                 if reply.status >= 300:
@@ -273,7 +279,7 @@ async def test_a_number_beyond_all_bounds_is_refused_quickly(site: Site) -> None
 async def test_unknown_fields_are_all_named_and_nothing_is_done(site: Site) -> None:
     for route, address in bodied(site):
         good = await site.body(route)
-        reply = await site.client.call(route.verb, address, json={**good, "is_admin": True, "a/b~c": 1}, as_=site.admin)
+        reply = await site.client.call(route.verb, address, json={**good, "is_admin": True, "a/b~c": 1}, as_=site.caller_of(route))
         document = assert_refused(reply, address, 422)
         named = {error["field"]: error["code"] for error in document["errors"]}
         assert named == {"/is_admin": "extra_forbidden", "/a~1b~0c": "extra_forbidden"}, address
@@ -287,7 +293,7 @@ async def test_a_key_that_comes_twice_is_refused_by_every_route(site: Site) -> N
         doubled = (text[:-1] + f', "{name}": {json.dumps(good[name])}}}', text[:-1] + f', "\\u{ord(name[0]):04x}{name[1:]}": 1}}')
         for body in doubled:
             headers = {"content-type": "application/json"}
-            reply = await site.client.call(route.verb, address, body=body.encode(), headers=headers, as_=site.admin)
+            reply = await site.client.call(route.verb, address, body=body.encode(), headers=headers, as_=site.caller_of(route))
             assert_refused(reply, (address, body), 400)
 
 
@@ -334,7 +340,7 @@ async def test_ids_of_nothing_and_ids_that_are_none_are_not_found(site: Site) ->
         ids = [name for name, kind in parameters_of(route.path).items() if kind == "uuid"]
         for unknown in (*UNKNOWN_IDS, *MALFORMED_IDS):
             filled = site.filled(route.path, **dict.fromkeys(ids, unknown))
-            reply = await site.client.call(route.verb, f"/api/v1{filled}", json=body, as_=site.admin)
+            reply = await site.client.call(route.verb, f"/api/v1{filled}", json=body, as_=site.caller_of(route))
             document = assert_refused(reply, (route.verb, filled[:80]), 404)
             assert document["instance"] == f"/api/v1{filled}"
 
