@@ -18,6 +18,7 @@ from tests.providers.hostile import CLIENT_ID, CLIENT_SECRET, OTHER_KEY, PLANTED
 from fortress import Fortress
 from fortress.domains.identity.service.providers import outward
 from fortress.settings import ProviderSettings, Settings
+from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Client, Reply
 
 Spoil = Callable[[Issuer], object]
@@ -440,7 +441,7 @@ async def test_half_an_answer_is_none(browser: Browser, issuer: Issuer) -> None:
 
 
 async def test_a_link_is_not_finished_as_a_sign_in_nor_by_somebody_else(
-    client: Client, browser: Browser, issuer: Issuer, callers: Any
+    client: Client, browser: Browser, issuer: Issuer, callers: Callers, rows: asyncpg.Connection[asyncpg.Record]
 ) -> None:
     ann, eve = await callers.person("ann"), await callers.person("eve")
 
@@ -448,10 +449,15 @@ async def test_a_link_is_not_finished_as_a_sign_in_nor_by_somebody_else(
         reply = await browser.post("/users/me/providers/acme/start", {}, as_=ann)
         return issuer.authorize(reply.json()["authorization_url"])
 
+    finish = "/users/me/providers/acme/complete"
     assert (await browser.complete(await begun())).code == "auth.provider_flow_lost"
-    assert (await browser.post("/users/me/providers/acme/complete", await begun(), as_=eve)).code == "auth.provider_flow_lost"
+    assert (await browser.post(finish, await begun(), as_=eve)).code == "auth.provider_flow_lost"
+    again = await callers.sign_in("ann", "ann@example.com", PASSWORD)
+    assert (await browser.post(finish, await begun(), as_=again)).code == "auth.provider_flow_lost", "another session of hers"
     as_sign_in = issuer.authorize(await browser.start())
-    assert (await browser.post("/users/me/providers/acme/complete", as_sign_in, as_=ann)).code == "auth.provider_flow_lost"
+    assert (await browser.post(finish, as_sign_in, as_=ann)).code == "auth.provider_flow_lost"
+    found = await rows.fetch("SELECT detail->>'reason' AS reason FROM audit_log WHERE action = 'auth.provider_flow_lost' ORDER BY tx, seq")
+    assert [row["reason"] for row in found] == ["purpose", "person", "person", "purpose"]
     returned = await begun()
     await client.post("/auth/logout", as_=ann)
     query = "&".join(f"{name}={value}" for name, value in returned.items())

@@ -23,7 +23,7 @@ from fortress.domains.identity.contract import (
     UnknownIdentity,
     UnknownProvider,
 )
-from fortress.domains.identity.models import FlowPurpose, ProviderFlow
+from fortress.domains.identity.models import FlowPurpose
 from fortress.domains.identity.policy import ACCOUNT_IDENTITIES
 from fortress.domains.identity.rest.carrying import Carrier, Carrying, SignedIn
 from fortress.domains.identity.rest.flow_cookie import FlowCookie
@@ -116,7 +116,7 @@ async def finish_provider_sign_in(
     """Sign in with what the provider sent back to a page of yours."""
     handover = carrying.to(request, data.session)
     response = _response(data, cookie.read(request))
-    flow = _meant(await flows.take(name, response), FlowPurpose.SIGN_IN)
+    flow = await flows.take(name, response, FlowPurpose.SIGN_IN)
     return handover.of(await entering.enter(flow, await flows.proved(flow, response), device_of(request)))
 
 
@@ -189,9 +189,7 @@ async def finish_linking_identity(
 ) -> IdentityView:
     """Link an identity with what the provider sent back to a page of yours."""
     response = _response(data, cookie.read(request))
-    flow = _meant(await flows.take(name, response), FlowPurpose.LINK)
-    if (flow.user_id, flow.session_id) != (principal.id, principal.session):
-        raise ProviderFlowLost
+    flow = await flows.take(name, response, FlowPurpose.LINK, principal)
     return identity_view(await identities.link(flow, await flows.proved(flow, response)))
 
 
@@ -210,10 +208,3 @@ async def unlink_identity(identity_id: UUID, identities: IdentityService, princi
 def _response(given: Returned, browser: str | None) -> Response:
     """What came back. No code, or one beside an error, is a no."""
     return Response(given.state, None if given.error is not None else given.code, given.iss, browser)
-
-
-def _meant(flow: ProviderFlow, purpose: FlowPurpose) -> ProviderFlow:
-    """Raises ProviderFlowLost when it was begun for something else."""
-    if flow.purpose is not purpose:
-        raise ProviderFlowLost
-    return flow

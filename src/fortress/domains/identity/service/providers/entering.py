@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
 from fortress.domains.access.contract import Access
@@ -22,14 +21,13 @@ from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
 from fortress.domains.identity.models.addresses import read_address
 from fortress.domains.identity.repository import IdentityRepository, UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.flows import ProviderFlows
 from fortress.domains.identity.service.starting import Device, SessionStarter
 from fortress.errors import Refusal
-from fortress.mail import Mailer
 from fortress.security import ANONYMOUS, SYSTEM
-from fortress.settings import Settings
 
 
 class ProviderSignIn:
@@ -43,9 +41,7 @@ class ProviderSignIn:
         access: Access,
         flows: ProviderFlows,
         starter: SessionStarter,
-        mailer: Mailer,
-        background: Background,
-        settings: Settings,
+        notices: Notices,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -55,9 +51,7 @@ class ProviderSignIn:
         self._access = access
         self._flows = flows
         self._starter = starter
-        self._mailer = mailer
-        self._background = background
-        self._site = settings.site
+        self._notices = notices
         self._clock = clock
         self._ids = ids
 
@@ -126,7 +120,7 @@ class ProviderSignIn:
                 await add_identity(unit, self._identities, new_identity(self._ids.new(), user.id, provider, proved, self._clock))
         except EmailTaken:
             raise AccountExists from None
-        self._background.start(self._mailer.send(letters.welcome(user.email, self._site)))
+        self._notices.send(user.email, letters.welcome)
         return user.id
 
     def _draft(self, proved: Proved) -> User:

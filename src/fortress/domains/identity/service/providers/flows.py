@@ -147,20 +147,27 @@ class ProviderFlows:
             )
         return Begun(url, kept)
 
-    async def take(self, provider: str, response: Response) -> ProviderFlow:
+    async def take(
+        self, provider: str, response: Response, purpose: FlowPurpose | None = None, linker: Principal | None = None
+    ) -> ProviderFlow:
         """The sign-in that this response belongs to; from now on there is none.
+
+        Args:
+            provider: whose response it is said to be.
+            response: what came back.
+            purpose: what it must have been begun for; None: whatever it was.
+            linker: who must have begun it; None: whoever did.
 
         Raises:
             UnknownProvider: there is none of this name.
-            ProviderFlowLost: it was begun elsewhere, with another provider, too long ago, or is over.
+            ProviderFlowLost: it was begun elsewhere, with another provider, for something or somebody else, too long ago, or is over.
         """
         self._providers.client(provider)
         async with self._database.unit(ANONYMOUS) as unit:
             taken = await self._flows.take(unit, state=_digest(response.state), browser=_digest(response.browser or ""))
-            flow = taken[0] if taken else None
-            if flow is not None and flow.provider == provider and self._clock.now() < flow.expires_at:
-                return flow
-            reason = "unknown" if flow is None else "provider" if flow.provider != provider else "expired"
+            reason = "unknown" if not taken else self._why_not(taken[0], provider, purpose, linker)
+            if reason is None:
+                return taken[0]
             unit.audit("auth.provider_flow_lost", detail={"provider": provider, "reason": reason})
         raise ProviderFlowLost
 
@@ -204,6 +211,18 @@ class ProviderFlows:
             if not forgotten:
                 break
         return gone
+
+    def _why_not(self, flow: ProviderFlow, provider: str, purpose: FlowPurpose | None, linker: Principal | None) -> str | None:
+        """What of a sign-in under way does not fit how somebody wants to finish it."""
+        for fits, reason in (
+            (flow.provider == provider, "provider"),
+            (self._clock.now() < flow.expires_at, "expired"),
+            (purpose in (None, flow.purpose), "purpose"),
+            (linker is None or (linker.id, linker.session) == (flow.user_id, flow.session_id), "person"),
+        ):
+            if not fits:
+                return reason
+        return None
 
     def _allowed(self, path: str | None) -> str:
         if path is None:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from uuid import UUID
 
-from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database
 from fortress.domains.identity.contract import ProviderFlowLost, TooManyIdentities, UnknownIdentity
 from fortress.domains.identity.events import IdentityUnlinked
 from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
-from fortress.domains.identity.repository import MOST_IDENTITIES, IdentityRepository, SessionRepository, UserRepository
+from fortress.domains.identity.repository import MOST_IDENTITIES, AccountLock, IdentityRepository, SessionRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import owner_of
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.entering import add_identity, new_identity
 from fortress.domains.identity.service.providers.flows import ProviderFlows
 from fortress.domains.identity.service.ways_in import WaysIn
 from fortress.errors import Refusal
-from fortress.mail import Mail, Mailer
-from fortress.security import SYSTEM, Principal
-from fortress.settings import Settings
+from fortress.security import Principal
 
 
 class IdentityService:
@@ -32,24 +30,20 @@ class IdentityService:
         database: Database,
         identities: IdentityRepository,
         sessions: SessionRepository,
-        users: UserRepository,
+        accounts: AccountLock,
         flows: ProviderFlows,
         ways_in: WaysIn,
-        mailer: Mailer,
-        background: Background,
-        settings: Settings,
+        notices: Notices,
         clock: Clock,
         ids: Ids,
     ) -> None:
         self._database = database
         self._identities = identities
         self._sessions = sessions
-        self._users = users
+        self._accounts = accounts
         self._flows = flows
         self._ways_in = ways_in
-        self._mailer = mailer
-        self._background = background
-        self._site = settings.site
+        self._notices = notices
         self._clock = clock
         self._ids = ids
 
@@ -85,7 +79,7 @@ class IdentityService:
             await self._ways_in.require(unit, caller.id)
             unit.record(IdentityUnlinked(user_id=caller.id, identity_id=id))
             unit.audit("identities.unlinked", target=id, detail={"provider": gone[0]})
-        self._background.start(self._tell(caller.id, letters.identity_unlinked, gone[0]))
+            self._notices.tell(unit, caller.id, partial(letters.identity_unlinked, provider=self._flows.title_of(gone[0])))
 
     async def _link(self, flow: ProviderFlow, proved: Proved) -> Identity:
         if flow.user_id is None or flow.session_id is None:
@@ -95,13 +89,10 @@ class IdentityService:
             living = await self._sessions.living.maybe(unit, id=flow.session_id, user=flow.user_id, now=self._clock.now())
             if living is None:
                 raise ProviderFlowLost
+            # Held, so that nobody is forgotten in between, and none has more of them than they may.
+            await self._accounts.held(unit, id=flow.user_id)
             if len(await self._identities.of_user(unit, user=flow.user_id)) >= MOST_IDENTITIES:
                 raise TooManyIdentities
             await add_identity(unit, self._identities, identity)
-        self._background.start(self._tell(flow.user_id, letters.identity_linked, flow.provider))
+            self._notices.tell(unit, flow.user_id, partial(letters.identity_linked, provider=self._flows.title_of(flow.provider)))
         return identity
-
-    async def _tell(self, person: UUID, letter: Callable[[str, str, str], Mail], provider: str) -> None:
-        user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=person)
-        if user is not None:
-            await self._mailer.send(letter(user.email, self._site, self._flows.title_of(provider)))
