@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from email import message_from_bytes, policy
+from pathlib import Path
 
 from tests.domains.conftest import World
 
@@ -26,3 +28,17 @@ async def mails(world: World, *, to: str | None = None, about: str = "") -> list
 async def tokens(world: World, *, to: str = "ann@example.com", about: str = "") -> list[str]:
     """The tokens in those mails."""
     return [token_in(mail) for mail in await mails(world, to=to, about=about)]
+
+
+def outbox(directory: Path) -> list[Mail]:
+    """What a server in development has written to its outbox, the oldest first."""
+    found = []
+    for file in sorted((directory / "mail").glob("*.eml")):
+        message = message_from_bytes(file.read_bytes(), policy=policy.default)
+        found.append(Mail(message["To"], message["Subject"], message.get_content()))
+    return found
+
+
+def last(directory: Path, *, to: str, about: str) -> Mail | None:
+    """The newest mail of an outbox to this address with this in its subject."""
+    return next((mail for mail in reversed(outbox(directory)) if mail.to == to and about in mail.subject), None)

@@ -69,6 +69,12 @@ async def test_both_at_once_do_it_once(world: World) -> None:
     assert (await world.audited()).count("users.email_changed") == 1
 
 
+async def test_of_many_asked_at_once_one_is_under_way(world: World) -> None:
+    caller, changes = await ann(world), world.get(EmailChangeService)
+    await asyncio.gather(*(changes.ask(f"ann{number}@example.com", PASSWORD, caller) for number in range(5)))
+    assert await world.owner.fetchval("SELECT count(*) FROM email_changes") == 1
+
+
 @pytest.mark.parametrize("end", [0, 1])
 async def test_either_mailbox_can_stop_it(world: World, end: int) -> None:
     caller = await ann(world)

@@ -20,9 +20,10 @@ from fortress.domains.identity.contract import EmailTaken, UserStatus
 from fortress.domains.identity.events import EmailChanged
 from fortress.domains.identity.models import EmailChange, User
 from fortress.domains.identity.models.addresses import comparable
-from fortress.domains.identity.repository import EmailChangeRepository, UserRepository
+from fortress.domains.identity.repository import AccountLock, EmailChangeRepository, UserRepository
 from fortress.domains.identity.service import letters
 from fortress.domains.identity.service.accounts import wrong_password
+from fortress.domains.identity.service.letters import Carrier
 from fortress.domains.identity.service.mailed import MailedTokens, digest_of, invalid_token, new_token
 from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import on_behalf_of
@@ -43,6 +44,7 @@ class EmailChangeService:
         self,
         database: Database,
         users: UserRepository,
+        accounts: AccountLock,
         changes: EmailChangeRepository,
         tokens: MailedTokens,
         hasher: PasswordHasher,
@@ -54,6 +56,7 @@ class EmailChangeService:
     ) -> None:
         self._database = database
         self._users = users
+        self._accounts = accounts
         self._changes = changes
         self._tokens = tokens
         self._hasher = hasher
@@ -77,7 +80,7 @@ class EmailChangeService:
         """
         user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
         await self._prove(user, password, caller)
-        self._background.start(self._begin(user, new_email, caller, spoken_for=False))
+        await self._begin(user, new_email, caller, spoken_for=False)
 
     async def ask_for(self, id: UUID, new_email: str, by: Principal) -> None:
         """Begin to change somebody's address who can't read mail at the old one; the new one must be proved all the same.
@@ -86,7 +89,7 @@ class EmailChangeService:
             NotFound: nobody of this id.
         """
         user = await self._users.by_id(self._database.reader(by), id=id)
-        self._background.start(self._begin(user, new_email, by, spoken_for=True))
+        await self._begin(user, new_email, by, spoken_for=True)
 
     async def confirm(self, token: str) -> None:
         """The holder of one of the two addresses agrees; with the second one the address is another.
@@ -124,10 +127,8 @@ class EmailChangeService:
             raise lacking
 
     async def _begin(self, user: User, new_email: str, by: Principal, *, spoken_for: bool) -> None:
-        """Beside the request: what it takes depends on whether the address is somebody's."""
         if not await self._tokens.may_send(_PURPOSE, user.email):
             return
-        owner = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=new_email)
         old, new, now = new_token(), new_token(), self._clock.now()
         change = EmailChange(
             id=self._ids.new(),
@@ -142,10 +143,17 @@ class EmailChangeService:
             expires_at=now + _LIFETIME,
         )
         async with self._database.unit(by) as unit:
+            # Of two at once the second waits here, and takes the place of the first.
+            await self._accounts.held(unit, id=user.id)
             await self._changes.forget_of(unit, user=user.id)
             await self._changes.add(unit, change)
             unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
         told = letters.email_change_ordered if spoken_for else letters.email_change_asked
+        self._background.start(self._write_to_both(user, new_email, old, new, told))
+
+    async def _write_to_both(self, user: User, new_email: str, old: str, new: str, told: Carrier) -> None:
+        """Beside the request: what it takes depends on whether the address is somebody's."""
+        owner = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=new_email)
         await self._notices.deliver(user.email, partial(told, way=letters.way("old-email", old, self._page)))
         if not await self._tokens.may_send(f"{_PURPOSE}-to", new_email):
             return
