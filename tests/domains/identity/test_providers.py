@@ -9,6 +9,7 @@ from email import message_from_bytes
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -343,6 +344,27 @@ async def test_the_last_way_in_stays(browser: Browser, issuer: Issuer, other: Is
     assert (await linked(browser, other, stranger, "other")).status == 200
     assert (await browser.delete(f"/users/me/identities/{only['id']}", as_=stranger)).status == 204
     assert (await signed_in(browser, issuer)).code == "auth.account_exists"
+
+
+async def test_of_two_ways_in_that_go_at_once_one_stays(browser: Browser, issuer: Issuer, other: Issuer) -> None:
+    stranger = bearer((await signed_in(browser, issuer)).json())
+    other.person |= {"sub": "another"}
+    await linked(browser, other, stranger, "other")
+    mine = (await browser.get("/users/me/identities", as_=stranger)).json()
+    replies = await asyncio.gather(*(browser.delete(f"/users/me/identities/{one['id']}", as_=stranger) for one in mine))
+    assert sorted(reply.status for reply in replies) == [204, 409]
+
+
+async def test_there_is_an_end_of_identities(
+    browser: Browser, issuer: Issuer, callers: Callers, rows: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    ann = await callers.person("ann")
+    await rows.execute(
+        "INSERT INTO identities SELECT gen_random_uuid(), $1, 'acme', $2, n::text, now(), NULL FROM generate_series(1, 20) n",
+        UUID(ann.id),
+        issuer.url,
+    )
+    assert (await linked(browser, issuer, ann)).code == "identities.too_many"
 
 
 async def test_nobody_unlinks_for_others(browser: Browser, issuer: Issuer, callers: Callers) -> None:
