@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from http.cookies import SimpleCookie
 
 import pytest
 
 from fortress import Fortress
+from fortress.clock import SystemClock
 from fortress.http.cookies import MOST_BYTES
 from fortress.settings import Settings
 from fortress.testing.callers import FROM_OUR_PAGE, PASSWORD, Callers, cookies_of
@@ -289,3 +291,32 @@ SCOPE: dict[str, object] = {
     "query_string": b"",
     "client": ("127.0.0.1", 50_000),
 }
+
+
+@pytest.fixture
+def days(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many days later it is, in a list of one."""
+    ahead, real = [0], SystemClock.now
+    monkeypatch.setattr(SystemClock, "now", lambda self: real(self) + timedelta(days=ahead[0]))
+    return ahead
+
+
+async def test_a_session_in_cookies_ends_when_it_is_not_used(client: Client, callers: Callers, days: list[int]) -> None:
+    """ASVS V7.3.1."""
+    await callers.person("ann")
+    headers = sent_by(await sign_in(client, **FROM_OUR_PAGE))
+    days[0] = 15
+    assert (await client.get("/users/me", headers=headers)).status == 401
+    assert (await client.post("/auth/refresh", {}, headers=headers)).code == "auth.invalid_refresh_token"
+
+
+async def test_a_session_in_cookies_ends_in_any_case(client: Client, callers: Callers, days: list[int]) -> None:
+    """ASVS V7.3.2."""
+    await callers.person("ann")
+    reply = await sign_in(client, **FROM_OUR_PAGE)
+    for later in range(13, 90, 13):
+        days[0] = later
+        reply = await client.post("/auth/refresh", {}, headers=sent_by(reply))
+        assert reply.status == 200, later
+    days[0] = 90
+    assert (await client.post("/auth/refresh", {}, headers=sent_by(reply))).status == 401
