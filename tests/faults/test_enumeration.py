@@ -131,3 +131,29 @@ async def test_signing_up_does_not_tell_who_has_an_account(wire: LiveClient, som
         return client.post("/users", {"email": f"somebody-{next(numbers):08x}@example.com", "password": PASSWORD, "age": 30})
 
     await assert_alike(wire, known, unknown)
+
+
+@pytest.mark.parametrize("path", ["/auth/password/forgot", "/auth/email/resend"])
+async def test_asking_for_a_mail_does_not_tell_who_has_an_account(wire: LiveClient, somebody: str, path: str) -> None:
+    numbers = count()
+
+    def known(client: LiveClient) -> Awaitable[Reply]:
+        return client.post(path, {"email": somebody})
+
+    def unknown(client: LiveClient) -> Awaitable[Reply]:
+        return client.post(path, {"email": f"nobody-{next(numbers):08x}@example.com"})
+
+    await assert_alike(wire, known, unknown)
+
+
+async def test_changing_an_address_does_not_tell_whose_another_one_is(wire: LiveClient, somebody: str, callers: Callers) -> None:
+    """A quick answer without a hash, so that a difference could be seen: who asks has just signed in."""
+    me, numbers = await callers.person(f"asker-{os.urandom(4).hex()}"), count()
+
+    def known(client: LiveClient) -> Awaitable[Reply]:
+        return client.post("/users/me/email", {"new_email": somebody}, as_=me)
+
+    def unknown(client: LiveClient) -> Awaitable[Reply]:
+        return client.post("/users/me/email", {"new_email": f"nobody-{next(numbers):08x}@example.com"}, as_=me)
+
+    await assert_alike(wire, known, unknown)

@@ -106,10 +106,10 @@ class RecoveryService:
             self._notices.tell(unit, user.id, letters.password_reset)
 
     async def _forgot(self, email: str) -> None:
-        if not await self._tokens.may_send(_PURPOSE, email):
-            return
+        # Both are asked for anybody: what one of them says must not spare the work of the other.
+        allowed = await self._tokens.may_send(_PURPOSE, email)
         found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
-        if found is None or found.status is not UserStatus.ACTIVE:
+        if not allowed or found is None or found.status is not UserStatus.ACTIVE:
             return
         user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
         if user is not None:
