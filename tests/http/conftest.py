@@ -11,6 +11,12 @@ from fortress.settings import Settings
 
 
 @pytest.fixture
+def settings(settings: Settings) -> Settings:
+    """Whoever tries every odd body guesses many a password."""
+    return settings.model_copy(update={"sign_in_failures": 1_000_000, "sign_in_failures_per_address": 1_000_000})
+
+
+@pytest.fixture
 async def site(settings: Settings) -> AsyncIterator[Site]:
     """The app, running, with one of everything in it."""
     app = make_app().with_settings(settings)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import msgspec
 from tests.http.guarded import Guarded
+from tests.http.mailed import Mailed
 
 from fortress import Fortress
 from fortress.domain import Domain
@@ -86,6 +87,7 @@ class Site:
         self.keys: dict[str, str] = {}
         self.admin = Caller("nobody yet")
         self.guarded = Guarded(self.api, self.callers)
+        self.mailed = Mailed(app, self.api, self.callers)
 
     async def furnish(self) -> None:
         """Have one thing of each kind."""
@@ -136,6 +138,8 @@ class Site:
             return {"refresh_token": (await self.callers.tokens(ADMIN, ADMIN_PASSWORD))["refresh_token"]}
         if self.guarded.concerns(route.name):
             return await self.guarded.body(route.name)
+        if self.mailed.concerns(route.name):
+            return await self.mailed.body(route.name)
         if route.name == "make_service_account":
             return {"name": f"service {uuid4()}", "roles": ["clerk"]}
         if route.name == "make_role":
@@ -161,6 +165,11 @@ BODIES: Final[dict[str, Any]] = {
     "sign_in": {"email": ADMIN, "password": ADMIN_PASSWORD},
     "change_password": {"current_password": ADMIN_PASSWORD, "new_password": "another one of a test"},
     "change_user": {"status": "active"},
+    "change_me": {"name": "New"},
+    "change_email": {"new_email": "other@example.com", "password": ADMIN_PASSWORD},
+    "change_email_of": {"new_email": "other@example.com"},
+    "forgot_password": {"email": ADMIN},
+    "resend_verification": {"email": ADMIN},
     "make_api_key": {"name": "two", "scopes": ["orders:read"], "expires_in_days": 3},
     "change_api_key": {"name": "three", "networks": []},
     "rotate_api_key": {"overlap_hours": 1},
