@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
-
-import msgspec
 
 from fortress.data import Page
 from fortress.domains.identity.contract import LastWayIn, PasskeysUnavailable, PasskeyTaken, TooManyPasskeys, UnknownPasskey
-from fortress.domains.identity.models import Passkey
 from fortress.domains.identity.policy import ACCOUNT_FACTORS
 from fortress.domains.identity.rest.credentials import MAX_BODY, NewPasskey
 from fortress.domains.identity.rest.inputs import Line
+from fortress.domains.identity.service.passkey_views import NewPasskeyView, PasskeyView, new_passkey_view, passkey_view
 from fortress.domains.identity.service.passkeys import PasskeyService
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.errors import StaleVersion
@@ -31,34 +28,6 @@ class RenamePasskey(Input):
     """What to call it from now on."""
 
     name: Line
-
-
-class PasskeyView(msgspec.Struct, frozen=True):
-    """One of the caller's passkeys.
-
-    Attributes:
-        synced: whether it may be on several of your devices.
-        backed_up: whether it was when last seen.
-    """
-
-    id: UUID
-    name: str
-    created_at: datetime
-    used_at: datetime | None
-    synced: bool
-    backed_up: bool
-
-
-class NewPasskeyView(PasskeyView, frozen=True):
-    """A passkey just added; with recovery codes, which are never shown again, when you had none."""
-
-    recovery_codes: list[str]
-
-    def __repr__(self) -> str:
-        return f"NewPasskeyView({self.id})"
-
-    def __rich_repr__(self) -> list[tuple[str, object]]:
-        return [("id", self.id)]
 
 
 @post(
@@ -84,8 +53,7 @@ async def begin_passkey(passkeys: PasskeyService, principal: Principal) -> Passk
 async def add_passkey(data: AddPasskey, passkeys: PasskeyService, principal: Principal) -> Created[NewPasskeyView]:
     """Add a passkey; with the first second factor come recovery codes."""
     passkey, codes = await passkeys.add(data.name, data.credential.as_json(), principal)
-    view = passkey_view(passkey)
-    return Created(NewPasskeyView(**msgspec.structs.asdict(view), recovery_codes=codes), at=f"/users/me/passkeys/{passkey.id}")
+    return Created(new_passkey_view(passkey, codes), at=f"/users/me/passkeys/{passkey.id}")
 
 
 @get("/users/me/passkeys", allow=ACCOUNT_FACTORS, limit=per_minute(300))
@@ -122,8 +90,3 @@ async def rename_passkey(passkey_id: UUID, data: RenamePasskey, passkeys: Passke
 async def remove_passkey(passkey_id: UUID, passkeys: PasskeyService, principal: Principal) -> None:
     """Remove a passkey; your other sessions end."""
     await passkeys.remove(passkey_id, principal)
-
-
-def passkey_view(passkey: Passkey) -> PasskeyView:
-    """A passkey as its owner sees it."""
-    return PasskeyView(passkey.id, passkey.name, passkey.created_at, passkey.used_at, passkey.synced, passkey.backed_up)
