@@ -22,12 +22,22 @@ class Mailed:
         self._client = client
         self._callers = callers
         self._numbers = count(1)
+        self._ready: dict[str, dict[str, Any]] = {}
 
     def concerns(self, route: str) -> bool:
         return route in ROUTES
 
     async def body(self, route: str) -> dict[str, Any]:
-        """A body that succeeds once."""
+        """A body that succeeds once, and until then the same one."""
+        if route not in self._ready:
+            self._ready[route] = await self._made(route)
+        return self._ready[route]
+
+    def used(self, route: str) -> None:
+        """The body of this route has succeeded."""
+        self._ready.pop(route, None)
+
+    async def _made(self, route: str) -> dict[str, Any]:
         person = await self._callers.person(f"mailed{next(self._numbers)}")
         if route == "verify_email":
             return {"token": await self._token(person, "Welcome")}

@@ -156,7 +156,10 @@ class Site:
         given = {"json": body, "as_": self.caller_of(route), **options}
         if route.name == "read_csrf_token":
             given["headers"] = (await self.callers.in_browser("administrator", ADMIN, ADMIN_PASSWORD)).headers
-        return await self.client.call(route.verb, address, **given)
+        reply = await self.client.call(route.verb, address, **given)
+        if reply.status < 300:
+            self.mailed.used(route.name)
+        return reply
 
 
 ROLE: Final[dict[str, Any]] = {"title": "Reads the log", "grants": ["audit:read"], "second_factor": False}
