@@ -9,7 +9,14 @@ import msgspec
 from pydantic import Field
 
 from fortress.data import Page, PageQuery
-from fortress.domains.identity.contract import InvalidCredentials, InvalidRefreshToken, MfaRequired, UnknownSession, UnknownUser
+from fortress.domains.identity.contract import (
+    EmailUnverified,
+    InvalidCredentials,
+    InvalidRefreshToken,
+    MfaRequired,
+    UnknownSession,
+    UnknownUser,
+)
 from fortress.domains.identity.policy import ACCOUNT_SESSIONS, USERS_WRITE
 from fortress.domains.identity.rest.carrying import CLEAR, Carrier, Carrying, SignedIn
 from fortress.domains.identity.rest.inputs import Presented
@@ -50,7 +57,7 @@ class CsrfView(msgspec.Struct, frozen=True):
         return []
 
 
-@post("/auth/login", allow=PUBLIC, limit=strict(per_minute(30)), errors=[InvalidCredentials, MfaRequired, CrossSite])
+@post("/auth/login", allow=PUBLIC, limit=strict(per_minute(30)), errors=[InvalidCredentials, MfaRequired, EmailUnverified, CrossSite])
 async def sign_in(data: SignIn, signing_in: SignInService, carrying: Carrying, request: Request) -> SignedIn:
     """Sign in."""
     handover = carrying.to(request, data.session)
