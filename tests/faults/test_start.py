@@ -76,6 +76,15 @@ async def test_a_database_of_a_newer_release_is_left_alone(fault_databases: Data
             await connection.close(timeout=10)
 
 
+async def test_a_database_of_another_key_ring_is_left_alone(
+    fault_databases: Databases, fault_template: str, fault_state: Path, tmp_path: Path
+) -> None:
+    async with fault_databases.clone(fault_template) as url:
+        said = refused(Server(url, tmp_path))
+    assert "fortress: what is personal in this database was encrypted under another key ring" in said
+    assert "FORTRESS_KEYRING" in said
+
+
 def test_production_without_a_key_ring_does_not_start(tmp_path: Path) -> None:
     server = Server("postgresql://nobody:hidden-word@127.0.0.1:1/none", tmp_path, env="production")
     said = refused(server)

@@ -301,6 +301,16 @@ async def test_no_more_hashes_run_at_once_than_there_are_threads() -> None:
     hasher.close()
 
 
+async def test_what_hashes_took_is_given_back_once_nobody_signs_in(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, loop = asyncio.Event(), asyncio.get_running_loop()
+    monkeypatch.setattr("fortress.security.hashing._IDLE_SECONDS", 0)
+    monkeypatch.setattr("fortress.heap.give_back", lambda: loop.call_soon_threadsafe(given.set))
+    stored = await hasher.hash("correct horse")
+    await hasher.verify(stored, "correct horse")
+    assert not given.is_set(), "not between two hashes"
+    await asyncio.wait_for(given.wait(), 10)
+
+
 async def test_closing_refuses_those_who_wait_and_those_who_come(busy: _Busy) -> None:
     first = busy.ask()
     await busy.work.has_begun()

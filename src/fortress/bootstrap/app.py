@@ -132,7 +132,7 @@ class Fortress:
         if not settings.production:
             await self.migrations(settings, say).up()
         async with self.opened(settings) as runtime:
-            await runtime.refuse_newer_database()
+            await runtime.refuse_foreign_database()
             return None if settings.production else await self._furnish(runtime, settings)
 
     @asynccontextmanager

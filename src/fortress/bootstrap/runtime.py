@@ -59,7 +59,7 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.uses import UseKeeper, Uses
 from fortress.security.verifiers import KeyVerifier, SessionVerifier, forget
-from fortress.security.wrapping import Wrapping
+from fortress.security.wrapping import Unreadable, Wrapping
 from fortress.security.wrappings import open_wrapping
 from fortress.settings import Settings
 from fortress.telemetry.board import Board
@@ -154,15 +154,27 @@ class Runtime:
         """End what runs and close what is open, newest first."""
         await self._stack.aclose()
 
-    async def refuse_newer_database(self) -> None:
-        """Raises CannotStart when a newer release has gone further than this one can follow."""
+    async def refuse_foreign_database(self) -> None:
+        """Raises CannotStart when a newer release has gone further than this one can follow, or another key ring has its keys."""
         schema = self.assembly.schema()
         connection = await self._connect()
         try:
-            if await schema.state(connection) is SchemaState.AHEAD:
+            state = await schema.state(connection)
+            if state is SchemaState.AHEAD:
                 await schema.require(connection)
         finally:
             await connection.close(timeout=CONNECT_SECONDS)
+        if state is SchemaState.AT_HEAD:
+            await self._refuse_foreign_keys()
+
+    async def _refuse_foreign_keys(self) -> None:
+        try:
+            await self.database.personal.indexes.ready(())
+        except Unreadable:
+            raise CannotStart(
+                "what is personal in this database was encrypted under another key ring",
+                hint="bring back the ring that it was made with (FORTRESS_KEYRING names it), or begin with a new database",
+            ) from None
 
     async def require_schema(self) -> None:
         """Raises CannotStart when the database is not this release's: behind it, or gone further than it can follow."""

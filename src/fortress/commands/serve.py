@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from fortress import heap
 from fortress.commands.project import Project, Target, console, running_database, say
 from fortress.http.server import check_port
 from fortress.http.server import serve as run_server
@@ -27,6 +28,7 @@ class ServeCommand:
         workers: Annotated[int | None, typer.Option(help="server processes")] = None,
     ) -> None:
         """Serve the project; in development with a database, keys, an administrator and demo data of its own."""
+        heap.share_one_heap()
         given = {"host": host, "port": port, "workers": workers}
         settings = read_settings(given={name: value for name, value in given.items() if value is not None})
         app = self._project.app(target, settings)

@@ -22,6 +22,7 @@ from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server.mp import MPServer
 
+from fortress import heap
 from fortress.errors import CannotStart
 from fortress.http.server_worker import MakeApp, open_worker
 from fortress.settings import Settings
@@ -74,7 +75,8 @@ def serve(make_app: MakeApp, settings: Settings) -> None:
     """
     check_port(settings.host, settings.port)
     _check_tls(settings)
-    # The workers inherit what is already imported and open, so make_app needn't be picklable.
+    # The workers inherit what is already imported and open, so make_app needn't be picklable; what was free before, they need not.
+    heap.give_back()
     multiprocessing.set_start_method("fork", force=True)
     server = _Server(**_granian_settings(settings))
     # Granian loads its target in the worker, with the worker's loop already current.

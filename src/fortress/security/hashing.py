@@ -14,12 +14,14 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Final, NoReturn, Self, TypeVar
 
 import argon2
 import msgspec
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from fortress import heap
 from fortress.errors import FieldError, Invalid, Unavailable
 from fortress.security.encoding import to_base64url
 from fortress.settings import Settings
@@ -27,6 +29,7 @@ from fortress.settings import Settings
 MAX_BYTES: Final = 4096
 _NICENESS: Final = 10
 _WAIT_SECONDS: Final = 2.0
+_IDLE_SECONDS: Final = 1.0
 _SALT_BYTES: Final = 16
 _TAG_BYTES: Final = 32
 _LANES: Final = 1
@@ -78,6 +81,7 @@ class PasswordHasher:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="fortress-hash", initializer=_give_way)
         self._places = _Places(self.threads + queue)
         self._rejected = 0
+        self._resting: asyncio.TimerHandle | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Self:
@@ -122,6 +126,8 @@ class PasswordHasher:
 
     def close(self) -> None:
         """Take no more work, drop what waits, and let go of the threads; what runs ends by itself."""
+        if self._resting is not None:
+            self._resting.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _compare(self, stored: str | None, secret: bytes) -> Verified:
@@ -160,7 +166,19 @@ class PasswordHasher:
             raise
         if answer.cancelled():
             raise Unavailable(_STOPPING)
+        self._rest_soon()
         return answer.result()
+
+    def _rest_soon(self) -> None:
+        """When nobody signs in for a while, the memory that hashes took goes back to the system; not between two hashes."""
+        if self._resting is not None:
+            self._resting.cancel()
+        self._resting = asyncio.get_running_loop().call_later(_IDLE_SECONDS, self._rest)
+
+    def _rest(self) -> None:
+        if not (self.queued or self.running):
+            with suppress(RuntimeError):
+                self._pool.submit(heap.give_back)
 
     def _submit(self, work: Callable[[], T]) -> Future[T]:
         ticket = self._places.take()
