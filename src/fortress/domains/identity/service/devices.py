@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _PURPOSE: Final = "devices"
 _KEPT_UNSEEN: Final = timedelta(days=365)
 _ROUNDS: Final = 100
+_REMEMBERED: Final = 4096
 # Browsers change the numbers of their versions every few weeks, and are the same browsers.
 _NUMBERS: Final = re.compile(r"[\d._]+")
 
@@ -42,6 +43,7 @@ class Devices:
         self._ring = ring
         self._clock = clock
         self._ids = ids
+        self._seen_today: dict[bytes, date] = {}
 
     async def recognised(self, user: UUID | None, device: Device) -> bytes | None:
         """What this person's device, or at least the network that it is in, is known by; None when neither is.
@@ -78,8 +80,14 @@ class Devices:
         return gone
 
     async def _learn(self, unit: Unit, user: UUID, device: Device) -> bool | None:
-        """Keep the device; None when it was known, else whether it is the first."""
+        """Keep the device; None when it was known, else whether it is the first.
+
+        When it was last seen is kept to the day, so that most sign-ins write nothing here.
+        """
         now, marks = self._clock.now(), list(self._marks(user, device))
+        if self._seen_today.get(marks[0].digest) == now.date():
+            return None
+        unit.after_commit(partial(self._remember, marks[0].digest, now.date()))
         seen = await self._devices.seen(unit, user=user, digests=[mark.digest for mark in marks], now=now)
         current = marks[0]
         if any(hmac.compare_digest(digest, current.digest) for digest in seen):
@@ -87,8 +95,14 @@ class Devices:
         known = await self._devices.marks(unit, user=user)
         if len(known) >= MOST_DEVICES:
             await self._devices.make_room(unit, user=user)
+            unit.after_commit(self._seen_today.clear)
         new = await self._devices.learn(unit, id=self._ids.new(), user=user, digest=current.digest, place=current.place, now=now)
         return not known if new and not seen else None
+
+    def _remember(self, digest: bytes, day: date) -> None:
+        while len(self._seen_today) >= _REMEMBERED:
+            del self._seen_today[next(iter(self._seen_today))]
+        self._seen_today[digest] = day
 
     def _marks(self, user: UUID, device: Device) -> Iterator[DeviceMarks]:
         """What the device is known by, for every key that counts; by the one in use first."""
