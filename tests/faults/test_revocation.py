@@ -17,6 +17,7 @@ from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server, free_port
 from tests.faults.harness.workers import each_worker
 
+from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
@@ -39,13 +40,18 @@ STATES: Final = ("everything well", "bus connections killed", "bus away for good
 
 @pytest.fixture(scope="module")
 def servers(serve: Callable[..., Server]) -> Callable[[str], Server]:
-    """A server with two workers in that state; of each kind one."""
+    """A server with two workers in that state; of each kind one.
+
+    Without Redis guesses are bounded as they are for everyone: whoever signs in and is right is not kept out by what is left of it.
+    """
     made: dict[bool, Server] = {}
+    guesses = {name: Settings.model_fields[name].default for name in ("sign_in_failures", "sign_in_failures_per_address")}
 
     def give(state: str) -> Server:
         without_redis = state == "Redis down"
         if without_redis not in made:
-            made[without_redis] = serve(redis_url=f"redis://127.0.0.1:{free_port()}/0") if without_redis else serve()
+            nowhere = f"redis://127.0.0.1:{free_port()}/0"
+            made[without_redis] = serve(redis_url=nowhere, **guesses) if without_redis else serve()
         return made[without_redis]
 
     return give

@@ -35,7 +35,14 @@ def test_strict_and_small_limits_take_no_leases(limit: Limit) -> None:
 def test_a_strict_limits_local_share_is_stricter() -> None:
     assert Plan(per_minute(80), 2).local.quota == 40
     assert Plan(strict(per_minute(80)), 2).local.quota == 10
-    assert Plan(strict(per_minute(5)), 2).local.quota == 1
+
+
+@pytest.mark.parametrize(("workers", "at_once"), [(1, 3), (2, 3), (3, 3), (4, 2), (8, 1), (16, 1)])
+def test_a_small_strict_limits_local_share_lets_a_few_come_at_once_but_never_more_than_the_whole_share(workers: int, at_once: int) -> None:
+    limit = strict(Limit(10, 1800))
+    plan = Plan(limit, workers)
+    assert plan.local.quota == at_once
+    assert plan.local.emission == plan.rate.emission * workers * 4, "and comes back as slowly as any strict limit's"
 
 
 @pytest.mark.parametrize(("limit", "life"), [(per_second(1000), 0.1), (per_minute(1000), LONGEST_LEASE), (per_hour(1000), LONGEST_LEASE)])

@@ -18,8 +18,11 @@ LONGEST_LIFE: Final = 60
 GROWTH: Final = 8
 # From a tenth of the quota on, leases are a quarter of this worker's part of what remains.
 NEAR: Final = 4
-# Without the store a strict limit is a quarter of its share: guesses at a password get rarer, never more frequent.
+# Without the store a strict limit comes back at a quarter of its share: guesses at a password get rarer, never more frequent.
 STRICTER: Final = 4
+# At once as well, but not less than this as far as the whole share goes: who mistypes once, or comes with two tabs at once, is
+# not kept out until a small limit's next token, which may take half an hour.
+LEAST_AT_ONCE: Final = 3
 
 
 class Plan:
@@ -46,7 +49,7 @@ class Plan:
         plain = rate_of(limit.quota, limit.window)
         held = share * workers if leases else 0
         self.rate = Rate(plain.emission, plain.quota, held, self.life * MICROSECONDS)
-        self.local = rate_of(limit.quota, limit.window, share=workers * STRICTER if limit.strict else workers)
+        self.local = _stricter(limit, workers) if limit.strict else rate_of(limit.quota, limit.window, share=workers)
         self.returning = Rate(plain.emission, plain.quota, 0, LONGEST_LIFE * MICROSECONDS)
         self.returning_locally = Rate(self.local.emission, self.local.quota, 0, LONGEST_LIFE * MICROSECONDS)
         self.header = b'"default";q=%d;w=%d' % (limit.quota, limit.window)
@@ -61,3 +64,10 @@ class Plan:
         grown = before.size * GROWTH if now < before.ends else before.size - before.left
         near = before.base // (NEAR * self._workers)
         return max(1, min(self.share, grown, near))
+
+
+def _stricter(limit: Limit, workers: int) -> Rate:
+    """What is left of a strict limit to one worker."""
+    quarter = rate_of(limit.quota, limit.window, share=workers * STRICTER)
+    at_once = max(quarter.quota, min(LEAST_AT_ONCE, limit.quota // workers))
+    return Rate(quarter.emission, at_once)
