@@ -27,7 +27,7 @@ from fortress.errors import (
     Unavailable,
     UnsupportedMedia,
 )
-from fortress.http.answers import Accepted, Created, SeeOther
+from fortress.http.answers import Accepted, Answer, Created, SeeOther
 from fortress.http.binding import Signature, read_signature, value_type
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
@@ -188,6 +188,9 @@ def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any
 
 def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
     value = value_type(signature.returns)
+    if signature.returns is Answer:
+        # It says itself what it is, by the request.
+        return 200, {}
     if value is None:
         return (303, {"headers": _LOCATION}) if signature.returns is SeeOther else (204, {})
     origin = getattr(signature.returns, "__origin__", None)
