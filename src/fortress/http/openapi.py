@@ -176,6 +176,9 @@ def _without_nul(schema: Any) -> Any:
 def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     status, body = _success(signature, refs)
     responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
+    if signature.returns is Answer:
+        # It says itself what it is, with a body or without.
+        responses["200"] = {"description": phrase(200)}
     if status == 201:
         responses["201"]["headers"] = _LOCATION
     by_status: dict[int, list[type[Refusal]]] = {}
@@ -188,9 +191,6 @@ def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any
 
 def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
     value = value_type(signature.returns)
-    if signature.returns is Answer:
-        # It says itself what it is, by the request.
-        return 200, {}
     if value is None:
         return (303, {"headers": _LOCATION}) if signature.returns is SeeOther else (204, {})
     origin = getattr(signature.returns, "__origin__", None)
