@@ -42,6 +42,13 @@ def request_under_way() -> Iterator[None]:
     current.reset(token)
 
 
+@pytest.mark.parametrize("name", ["httpx", "httpcore", "botocore", "aiobotocore"])
+def test_clients_of_other_services_do_not_log_what_they_ask(written: Any, name: str) -> None:
+    logging.getLogger(name).info("HTTP Request: GET https://elsewhere.example/range/ABCDE")
+    logging.getLogger(name).warning("gave up")
+    assert written.record()["event"] == "gave up"
+
+
 def test_a_record_says_when_what_and_where(written: Any) -> None:
     structlog.get_logger("fortress.test").info("order.placed", total=12, at=SOMEBODY)
     assert written.record() == {

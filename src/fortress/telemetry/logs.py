@@ -23,6 +23,8 @@ from fortress.telemetry.sink import Sink
 
 MAX_LINE: Final = 16_384
 _MAX_ACCESS_LINE: Final = 2048
+# They log the address of every request that they make; which other services we ask, and for what, is not for our log.
+_TALKATIVE: Final = ("httpx", "httpcore", "botocore", "aiobotocore")
 _LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _STDERR: Final = 2
 _encode: Final = msgspec.json.Encoder(enc_hook=str, decimal_format="number").encode
@@ -49,6 +51,8 @@ def configure_logging(settings: Settings, *, clock: Clock | None = None, descrip
     )
     logging.root.handlers[:] = [_Bridge(logs)]
     logging.root.setLevel(_LEVELS[settings.log_level])
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(max(logging.WARNING, _LEVELS[settings.log_level]))
     logging.captureWarnings(True)
     sys.excepthook = logs.crashed
     threading.excepthook = lambda crash: logs.crashed(crash.exc_type, crash.exc_value, crash.exc_traceback)
