@@ -12,7 +12,7 @@ from uuid import UUID
 import msgspec
 
 from fortress.data import Entity, Unit
-from fortress.events import Fact
+from fortress.events import Fact, Job, Subscriber
 from fortress.http.routes import Route
 from fortress.security.permissions import Permission, Role
 from fortress.settings import Settings
@@ -75,6 +75,7 @@ class Domain(msgspec.Struct, frozen=True):
         door: the Protocol that other domains may ask for; a service of this domain implements it.
         models: its tables.
         migrations: folder of its migrations; by default the one next to the manifest.
+        handlers: the module of its subscribers and jobs, or several of them, or the subscribers and jobs themselves.
         upkeep: repeated work.
         personal: the service that exports and erases what the domain keeps of people.
         demo: fills a development database; its parameters are services.
@@ -89,6 +90,7 @@ class Domain(msgspec.Struct, frozen=True):
     facts: Sequence[type[Fact]] = ()
     models: Sequence[type[Entity]] = ()
     migrations: Path | None = None
+    handlers: ModuleType | Sequence[Any] = ()
     upkeep: Sequence[Upkeep] = ()
     personal: type[PersonalRecords] | None = None
     demo: Handler | None = None
@@ -97,6 +99,18 @@ class Domain(msgspec.Struct, frozen=True):
         """Everything that this domain offers as a route, decorated or not; the start refuses what is not."""
         parts = [self.routes] if isinstance(self.routes, ModuleType) else self.routes
         return [item for part in parts for item in (_handlers(part) if isinstance(part, ModuleType) else [part])]
+
+    def subscribers(self) -> list[Subscriber]:
+        """What it does when something has happened."""
+        return [item for item in self._handling() if isinstance(item, Subscriber)]
+
+    def jobs(self) -> list[Job]:
+        """Its work for later."""
+        return [item for item in self._handling() if isinstance(item, Job)]
+
+    def _handling(self) -> list[Any]:
+        parts = [self.handlers] if isinstance(self.handlers, ModuleType) else self.handlers
+        return [item for part in parts for item in (_declared_in(part) if isinstance(part, ModuleType) else [part])]
 
 
 def migrations_beside(manifest: str) -> Path:
@@ -109,6 +123,11 @@ def migrations_beside(manifest: str) -> Path:
 
 def _handlers(module: ModuleType) -> list[Any]:
     return [item for name, item in vars(module).items() if not name.startswith("_") and _offered(item, module)]
+
+
+def _declared_in(module: ModuleType) -> list[Any]:
+    found = [item for item in vars(module).values() if isinstance(item, (Subscriber, Job))]
+    return [item for item in found if item.run.__module__ == module.__name__]
 
 
 def _offered(item: Any, module: ModuleType) -> bool:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fortress.events import Fact
-from fortress.events.fact import decoded, encoded
+from fortress.fact import decoded, encoded
 
 
 class Sold(Fact, frozen=True):

@@ -13,7 +13,7 @@ from fortress.clock import Clock, Ids
 from fortress.data.columns import Default, Generated, Key, Sql
 from fortress.data.entity import Entity, Index, desc
 from fortress.errors import TooLarge
-from fortress.events.fact import Fact, encoded
+from fortress.fact import Fact, encoded
 from fortress.security.principal import Principal
 
 AUDIT_DETAIL: Final = 4096

@@ -23,7 +23,7 @@ from fortress.data.personal.vault import Personal
 from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
 from fortress.data.writes import Plans, Statement
-from fortress.events.fact import Fact
+from fortress.fact import Fact
 from fortress.security.principal import Principal
 
 E = TypeVar("E", bound=Entity)

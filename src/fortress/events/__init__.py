@@ -1,5 +1,22 @@
-"""Facts: what has happened, told to whoever follows the log."""
+"""Facts and jobs: what has happened, told to whoever follows the log, and work that is done later."""
 
-from fortress.events.fact import Fact
+from fortress.events.subscribers import Subscriber, on
+from fortress.fact import Fact
+from fortress.job import HIGH, LOW, NORMAL, Job, Priority, cron, every, job
+from fortress.retry import Retry, backoff
 
-__all__ = ["Fact"]
+__all__ = [
+    "HIGH",
+    "LOW",
+    "NORMAL",
+    "Fact",
+    "Job",
+    "Priority",
+    "Retry",
+    "Subscriber",
+    "backoff",
+    "cron",
+    "every",
+    "job",
+    "on",
+]
