@@ -212,6 +212,7 @@ class Settings(BaseModel):
     metrics_token: SecretStr | None = Field(None, description="bearer token that opens /health/metrics beyond loopback")
     partitions_ahead: int = Field(3, ge=1, le=24, description="months of partitions made ahead")
     audit_seal_seconds: Seconds = Field(5.0, description="seconds between two seals of the audit log")
+    failpoint: str = Field("", max_length=500, description="name:action of failpoints, for crash tests; never in production")
 
     @model_validator(mode="after")
     def _production_needs_real_parts(self) -> Self:
@@ -220,6 +221,8 @@ class Settings(BaseModel):
         missing = [name for name in ("database_url", "keyring") if getattr(self, name) is None]
         if missing:
             raise ValueError("production needs " + " and ".join(PREFIX + name.upper() for name in missing))
+        if self.failpoint:
+            raise ValueError(f"{PREFIX}FAILPOINT is for tests; production refuses it")
         return self
 
     @property

@@ -13,6 +13,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 
+from fortress import failpoints
 from fortress.clock import FixedClock
 from fortress.context import RequestContext, current
 from fortress.data import (
@@ -20,9 +21,11 @@ from fortress.data import (
     DatabaseFault,
     Entity,
     Key,
+    Unit,
     UnitFailed,
 )
 from fortress.errors import Conflict, Invalid, TooLarge
+from fortress.failpoints import FailpointError
 from fortress.security.principal import SYSTEM
 
 if TYPE_CHECKING:
@@ -334,3 +337,28 @@ async def test_callbacks_run_after_the_commit_only(database: Database, caplog: p
             assert told == []
     assert told == ["done"]
     assert "callback" in caplog.text
+
+
+@pytest.mark.parametrize("reads_first", [True, False])
+@pytest.mark.parametrize(("place", "rows"), [("before_commit", 0), ("after_commit_before_wake", 3)])
+async def test_a_fault_around_the_commit_leaves_all_of_it_or_nothing(database: Database, reads_first: bool, place: str, rows: int) -> None:
+    told: list[str] = []
+
+    async def work(unit: Unit) -> None:
+        async with unit:
+            if reads_first:
+                await things.count(unit)
+            unit.after_commit(lambda: told.append("done"))
+            await everything(database, unit, thing())
+
+    failpoints.arm(f"{place}:error@hit=1")
+    try:
+        async with database.unit(ME):
+            pass
+        with pytest.raises(FailpointError):
+            await work(database.unit(ME))
+    finally:
+        failpoints.disarm()
+    assert told == []
+    assert await kept(database) == rows
+    assert database.writers.in_use == 0

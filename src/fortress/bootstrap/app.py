@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
+from fortress import failpoints
 from fortress.bootstrap.assembly import Assembly, SetLimit
 from fortress.bootstrap.runtime import Replacements, Runtime
 from fortress.clock import Clock, Ids, SystemClock, TimeOrderedIds
@@ -95,6 +96,7 @@ class Fortress:
         """
         assembly = self.assemble()
         assembly.provider_of(CallerDirectory)
+        failpoints.check(settings.failpoint)
         exposed = not (settings.tls_cert or settings.trusted_proxies or settings.host in ("127.0.0.1", "::1", "localhost"))
         if settings.production and exposed:
             raise CannotStart(

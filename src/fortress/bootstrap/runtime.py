@@ -12,6 +12,7 @@ import asyncpg
 import msgspec
 from pydantic import SecretStr
 
+from fortress import failpoints
 from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.container import Container
@@ -145,10 +146,16 @@ class Runtime:
         """Open, and begin to serve. Raises CannotStart."""
         try:
             await self.open()
+            self._arm()
             await self._serve()
         except BaseException:
             await self.close()
             raise
+
+    def _arm(self) -> None:
+        """From here on and until the end the failpoints of the setting are on: in who serves, not in commands."""
+        failpoints.arm(self.settings.failpoint)
+        self._stack.callback(failpoints.disarm)
 
     async def close(self) -> None:
         """End what runs and close what is open, newest first."""

@@ -24,6 +24,7 @@ from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
 from fortress.data.writes import Plans, Statement
 from fortress.fact import Fact
+from fortress.failpoints import AFTER_COMMIT_BEFORE_WAKE, BEFORE_COMMIT
 from fortress.security.principal import Principal
 
 E = TypeVar("E", bound=Entity)
@@ -93,6 +94,8 @@ class Unit(Reader):
         try:
             if error is None:
                 await self._finish()
+                if AFTER_COMMIT_BEFORE_WAKE.armed and self._wrote:
+                    await AFTER_COMMIT_BEFORE_WAKE.reached()
         finally:
             self._closed = True
             self._doubt()
@@ -274,6 +277,8 @@ class Unit(Reader):
 
     async def _commit_alone(self, statement: Statement) -> None:
         """A single statement is a transaction already."""
+        if BEFORE_COMMIT.armed:
+            await BEFORE_COMMIT.reached()
         try:
             await self._tools.writers.once(statement.sql, statement.arguments)
         except BaseException as error:
@@ -287,6 +292,8 @@ class Unit(Reader):
         kept = self._kept
         if kept is None:
             raise UnitFailed("the unit of work lost its connection; nothing of it was kept")
+        if BEFORE_COMMIT.armed and self._wrote:
+            await BEFORE_COMMIT.reached()
         try:
             tag = await kept.command("COMMIT")
         except BaseException as error:

@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol
 from fortress.clock import Clock
 from fortress.context import current
 from fortress.errors import Forbidden, Refusal, TooManyRequests, Unauthenticated, Unavailable
+from fortress.failpoints import AFTER_COMMIT_BEFORE_ANSWER
 from fortress.http.answers import Answer, Header
 from fortress.http.endpoint import Endpoint
 from fortress.http.headers import replacing
@@ -93,6 +94,8 @@ class Gate:
             if refusal is not None:
                 raise refusal
             answer = await endpoint.call(request)
+            if AFTER_COMMIT_BEFORE_ANSWER.armed and request.context.committed:
+                await AFTER_COMMIT_BEFORE_ANSWER.reached()
         except Refusal as error:
             answer = self._refuse(error, request)
         except CancelledError:
