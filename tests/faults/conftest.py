@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import asyncpg
 import pytest
 from pydantic import SecretStr
-from tests.faults.harness.live import LiveClient, addresses
 from tests.faults.harness.serving import Server, Stable
 
 from fortress import Fortress
@@ -22,6 +21,7 @@ from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Client
 from fortress.testing.databases import Databases
+from fortress.testing.live import LiveClient, addresses
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 from fortress.testing.servers import server_names, server_url
 

@@ -9,12 +9,12 @@ from urllib.parse import urlencode
 import asyncpg
 import msgspec
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
 from fortress.testing.callers import FROM_OUR_PAGE, PASSWORD, Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -12,13 +12,13 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 
 # Several commands one after another, each with its waits, on a machine that is busy with the load.
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(180)]

@@ -11,8 +11,10 @@ from typing import Final
 
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import Wire
-from tests.faults.harness.serving import Server, eventually
+from tests.faults.harness.serving import Server
+
+from fortress.testing.live import Wire
+from fortress.testing.processes import eventually
 
 pytestmark = pytest.mark.faults
 

@@ -11,12 +11,12 @@ from itertools import count
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(150)]
 

@@ -13,12 +13,12 @@ import asyncpg
 import pyotp
 import pytest
 from tests.domains.identity.software_authenticator import SoftwareAuthenticator
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Reply
+from fortress.testing.live import LiveClient
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

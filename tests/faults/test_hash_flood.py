@@ -12,12 +12,12 @@ from typing import Final
 
 import psutil
 import pytest
-from tests.faults.harness.live import LiveClient, Wire
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient, Wire
 
 pytestmark = pytest.mark.faults
 

@@ -17,7 +17,6 @@ from uuid import UUID
 
 import msgspec
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
@@ -31,6 +30,7 @@ from fortress.security.tokens import AccessTokens
 from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.security.transit import TOKEN, Vault, running_vault
 
 from fortress.testing.callers import PASSWORD, Callers
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

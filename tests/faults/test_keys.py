@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncpg
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 from tests.faults.test_revocation import BOUND, Scene, scene, servers
 
 from fortress.testing.callers import Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 if TYPE_CHECKING:

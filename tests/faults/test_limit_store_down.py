@@ -10,11 +10,11 @@ from contextlib import ExitStack
 
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.tap import Flow, Tap
 
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

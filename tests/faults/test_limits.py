@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient, header_values
+from tests.faults.harness.answers import header_values
 from tests.faults.harness.serving import Server
 
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

@@ -10,12 +10,12 @@ from typing import Final
 
 import pytest
 from tests.faults.conftest import Connection
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.test_stuffing import mailed
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(100)]
 

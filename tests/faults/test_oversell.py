@@ -9,11 +9,11 @@ from collections.abc import Callable
 import asyncpg
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 
 from fortress.testing.callers import Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 pytestmark = pytest.mark.faults

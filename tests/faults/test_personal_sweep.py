@@ -12,13 +12,13 @@ from typing import Any, Final
 
 import asyncpg
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.sweeping import dumped, found_in_files, found_in_redis
 
 from fortress.data.embedded import EmbeddedServer
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
+from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 from fortress.testing.servers import REDIS, REDIS_URL, answers
 

@@ -12,12 +12,12 @@ from typing import Final
 import asyncpg
 import psutil
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server, Stable
 
 from fortress.data.embedded import EmbeddedServer
 from fortress.testing.callers import Callers
 from fortress.testing.client import Caller, Reply
+from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 pytestmark = pytest.mark.faults

@@ -8,10 +8,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.providers.browser import Browser
 from tests.providers.hostile import CLIENT_ID, CLIENT_SECRET, Answered, Issuer, listening
+
+from fortress.testing.live import LiveClient
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(150)]
 

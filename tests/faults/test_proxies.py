@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 import asyncpg
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
+
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

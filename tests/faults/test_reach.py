@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
@@ -17,6 +16,7 @@ from fortress import Fortress
 from fortress.http.router import parameters_of
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Reply
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
 from fortress.security.encoding import from_base64url
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -13,14 +13,15 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from tests.faults.harness.live import LiveClient
-from tests.faults.harness.serving import Server, free_port
+from tests.faults.harness.serving import Server
 from tests.faults.harness.workers import each_worker
 
 from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client
+from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+from fortress.testing.processes import free_port
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 
@@ -22,6 +21,7 @@ from fortress.http.routes import Route
 from fortress.security.permissions import Everything, Grant, Method, Permission, Role
 from fortress.testing.callers import Callers
 from fortress.testing.client import NOBODY, Caller
+from fortress.testing.live import LiveClient
 
 pytestmark = pytest.mark.faults
 

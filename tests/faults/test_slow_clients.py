@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient, Wire
 from tests.faults.harness.serving import Server
+
+from fortress.testing.live import LiveClient, Wire
 
 pytestmark = pytest.mark.faults
 

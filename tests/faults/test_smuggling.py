@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Final
 
 import pytest
-from tests.faults.harness.live import LiveClient, Wire, statuses
+from tests.faults.harness.answers import statuses
 from tests.faults.harness.serving import Server
 
 from fortress.http.headers import SECURITY
+from fortress.testing.live import LiveClient, Wire
 
 pytestmark = pytest.mark.faults
 

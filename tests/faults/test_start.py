@@ -9,13 +9,14 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from tests.faults.harness.live import LiveClient
-from tests.faults.harness.serving import START_SECONDS, STOP_SECONDS, Server, eventually
+from tests.faults.harness.serving import Server
 
 from fortress.clock import SystemClock
 from fortress.security.keyfile import open_keyring
 from fortress.settings import Settings
 from fortress.testing.databases import Databases
+from fortress.testing.live import LiveClient
+from fortress.testing.processes import START_SECONDS, STOP_SECONDS, eventually
 
 pytestmark = pytest.mark.faults
 

@@ -11,12 +11,13 @@ from typing import Final
 import pytest
 from tests.domains.identity.mailbox import last, token_in
 from tests.faults.conftest import Serve
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.projects import GENEROUS, write_generous
-from tests.faults.harness.serving import Server, eventually, free_port
+from tests.faults.harness.serving import Server
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient
+from fortress.testing.processes import eventually, free_port
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(150)]
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import Any, Final
 
 import pytest
-from tests.faults.harness.live import LiveClient, Wire
 from tests.faults.harness.projects import GENEROUS, write_generous
 from tests.faults.harness.serving import Server
 from tests.security.test_token_attacks import CLAIMS, HEADERS, SHAPES, SIGNATURES, Attack, Forge, b64, compact
@@ -23,6 +22,7 @@ from fortress.security.tokens import AccessTokens
 from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Reply
+from fortress.testing.live import LiveClient, Wire
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 pytestmark = pytest.mark.faults

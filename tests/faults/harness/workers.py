@@ -7,8 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
 import psutil
-from tests.faults.harness.live import LiveClient
 from tests.faults.harness.serving import Server
+
+from fortress.testing.live import LiveClient
 
 _TRIES: Final = 100
 

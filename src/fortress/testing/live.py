@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from itertools import count
 from types import TracebackType
@@ -15,8 +13,6 @@ from fortress.http.request import Scope
 from fortress.testing.client import Client, Reply
 
 PATIENCE: Final = 20.0
-_LENGTH: Final = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-_STATUS: Final = re.compile(rb"HTTP/1\.[01] (\d{3})")
 _HEAD_END: Final = b"\r\n\r\n"
 Address = str | Callable[[], str]
 
@@ -146,27 +142,6 @@ class LiveClient(Client):
 
     async def _open(self) -> Wire:
         return await Wire.open(self._port, self._from if isinstance(self._from, str) else self._from())
-
-
-def statuses(raw: bytes) -> list[int]:
-    """The status of each answer in these bytes, in order; bodies are skipped by their length."""
-    found = []
-    while match := _STATUS.match(raw):
-        head, _, rest = raw.partition(_HEAD_END)
-        length = _LENGTH.search(head)
-        found.append(int(match[1]))
-        raw = rest[int(length[1]) if length else 0 :]
-    if raw:
-        found.append(0)
-    return found
-
-
-def header_values(reply: Reply) -> dict[str, list[str]]:
-    """Every value of every header."""
-    values: dict[str, list[str]] = defaultdict(list)
-    for name, value in reply.raw_headers:
-        values[name.decode()].append(value.decode("latin-1"))
-    return values
 
 
 def _head(scope: Scope, content: bytes) -> bytes:
