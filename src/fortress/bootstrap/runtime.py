@@ -45,7 +45,7 @@ from fortress.limits.memory import MemoryStore
 from fortress.limits.postgres import PostgresStore
 from fortress.limits.redis import open_redis
 from fortress.limits.store import LimitStore
-from fortress.mail import DirectoryMailer, Mailer, SmtpMailer
+from fortress.mail import OUTBOX, DirectoryMailer, Mailer, SmtpMailer
 from fortress.security.callers import CallerCache
 from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
@@ -269,7 +269,7 @@ class Runtime:
         if self._replaced.mailer is not None:
             return self._replaced.mailer
         if settings.mail_url is None:
-            return DirectoryMailer(settings.state_dir / "mail", settings.mail_from, self._ids)
+            return DirectoryMailer(settings.state_dir / OUTBOX, settings.mail_from, self._ids)
         return SmtpMailer(settings.mail_url.get_secret_value(), settings.mail_from)
 
     def _leak_service(self) -> RangeService | None:

@@ -8,6 +8,7 @@ from fortress.commands.apikey import apikey_app
 from fortress.commands.audit import audit_app
 from fortress.commands.inspect import InspectCommands
 from fortress.commands.keys import keys_app
+from fortress.commands.mail import mail_app
 from fortress.commands.migrate import migrate_app
 from fortress.commands.project import LoadApp, Project
 from fortress.commands.role import role_app
@@ -31,6 +32,7 @@ def shell(load: LoadApp) -> typer.Typer:
     app.add_typer(migrate_app(project.migrations), name="migrate")
     app.add_typer(audit_app(project.verify_audit_log), name="audit")
     app.add_typer(keys_app(project), name="keys")
+    app.add_typer(mail_app())
     for group in (user_app, role_app, apikey_app):
         app.add_typer(group(project.ask))
     return app

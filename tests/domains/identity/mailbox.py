@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from email import message_from_bytes, policy
 from pathlib import Path
 
 from tests.domains.conftest import World
 
-from fortress.mail import Mail
+from fortress.mail import OUTBOX, Mail, Outbox
 
 _TOKEN = re.compile(r"^    ([A-Za-z0-9_-]{43})$", re.M)
 
@@ -32,11 +31,7 @@ async def tokens(world: World, *, to: str = "ann@example.com", about: str = "") 
 
 def outbox(directory: Path) -> list[Mail]:
     """What a server in development has written to its outbox, the oldest first."""
-    found = []
-    for file in sorted((directory / "mail").glob("*.eml")):
-        message = message_from_bytes(file.read_bytes(), policy=policy.default)
-        found.append(Mail(message["To"], message["Subject"], message.get_content()))
-    return found
+    return [Mail(mail.to, mail.subject, mail.text, mail.html) for mail in Outbox(directory / OUTBOX).mails()]
 
 
 def last(directory: Path, *, to: str, about: str) -> Mail | None:
