@@ -184,3 +184,6 @@ AFTER_COMMIT_BEFORE_WAKE: Final = Failpoint(
 AFTER_COMMIT_BEFORE_ANSWER: Final = Failpoint(
     "after_commit_before_answer", "The handler of a request has committed and returned; nothing was sent to the client."
 )
+BEFORE_PUBLISH: Final = Failpoint("before_publish", "The relay holds a batch of facts; nothing of it was sent.")
+AFTER_PUBLISH_BEFORE_MARK: Final = Failpoint("after_publish_before_mark", "The broker has a batch of facts; the database does not know it.")
+AFTER_EFFECT_BEFORE_ACK: Final = Failpoint("after_effect_before_ack", "Facts of another service are in our log, and how far was read.")

@@ -24,7 +24,7 @@ from fortress.testing.databases import Databases
 from fortress.testing.fakes import RecordingMailer
 from fortress.testing.network import loopback_only
 from fortress.testing.rollback import RolledBackDatabase
-from fortress.testing.servers import REDIS, REDIS_URL, answers, server_names, server_url
+from fortress.testing.servers import NATS, REDIS, REDIS_URL, answers, server_names, server_url
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
@@ -38,7 +38,8 @@ Start = Callable[..., Awaitable["Fortress"]]
 def pytest_report_header() -> list[str]:
     """Says which real servers the run has, and which not."""
     redis = "127.0.0.1:6379" if answers(*REDIS) else "none answers on 127.0.0.1:6379; its suites are skipped"
-    return [f"fortress: PostgreSQL {', '.join(server_names())}; Redis {redis}"]
+    nats = "127.0.0.1:4222" if answers(*NATS) else "none answers on 127.0.0.1:4222; its suites are skipped"
+    return [f"fortress: PostgreSQL {', '.join(server_names())}; Redis {redis}; NATS {nats}"]
 
 
 @pytest.fixture(scope="session", params=server_names())

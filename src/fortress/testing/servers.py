@@ -17,6 +17,8 @@ LOCAL: Final = ("127.0.0.1", 5432)
 LOCAL_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
 REDIS: Final = ("127.0.0.1", 6379)
 REDIS_URL: Final = "redis://127.0.0.1:6379/9"
+NATS: Final = ("127.0.0.1", 4222)
+NATS_URL: Final = "nats://127.0.0.1:4222"
 # What a test loses with the machine is no loss.
 _QUICK: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
 

@@ -91,8 +91,9 @@ def runtime_branch(tables: Sequence[Table]) -> Branch:
     """Fortress' own branch, which every project has and which is applied first.
 
     Args:
-        tables: the audit log and the log of facts; the limiter's buckets are added here.
+        tables: the audit log and the log of facts; the limiter's buckets and the brokers' leases are added here.
     """
     from fortress.data.migration.buckets import limit_buckets
+    from fortress.data.migration.leases import broker_leases
 
-    return Branch(RUNTIME, Path(__file__).parent.parent / "versions", (*tables, limit_buckets()))
+    return Branch(RUNTIME, Path(__file__).parent.parent / "versions", (*tables, limit_buckets(), broker_leases()))
