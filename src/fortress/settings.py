@@ -72,12 +72,14 @@ def _own_path(value: str) -> str:
 
 # One slash and no second one, and no backslash, which browsers read as one: never another site's address.
 _OWN_PATH = re.compile(r"/(?:[A-Za-z0-9._~-]+(?:/[A-Za-z0-9._~-]+)*/?)?", re.ASCII)
+_STREAM = r"^[A-Za-z0-9_-]{1,64}$"
 _PROVIDER_NAME = r"^[a-z][a-z0-9-]{0,31}$"
 Network = IPv4Network | IPv6Network
 PrivateUrl = Annotated[str, Field(max_length=500), AfterValidator(_private_way)]
 OwnPath = Annotated[str, Field(max_length=200), AfterValidator(_own_path)]
 OwnPaths = Annotated[tuple[OwnPath, ...], Field(min_length=1), BeforeValidator(_comma_separated)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_comma_separated)]
+Streams = Annotated[tuple[Annotated[str, Field(pattern=_STREAM)], ...], BeforeValidator(_comma_separated)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_comma_separated)]
 Seconds = Annotated[float, Field(gt=0, le=3600)]
 
@@ -173,6 +175,11 @@ class Settings(BaseModel):
     limit_store: Literal["auto", "postgres", "redis", "memory"] = Field("auto", description="where limits are counted")
     limit_store_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that the limit store may take")
     app: str | None = Field(None, description="the project's app, as module:name")
+    broker_url: SecretStr | None = Field(None, description="nats://, redis:// or kafka:// that facts are sent to; unset: they stay here")
+    broker_stream: str = Field("fortress", pattern=_STREAM, description="this service's stream at the broker")
+    broker_hear: Streams = Field((), description="streams of other services whose facts are heard here")
+    broker_keep: int = Field(1_000_000, ge=1000, description="messages that a stream of ours holds at most, at NATS and Redis")
+
     mail_url: SecretStr | None = Field(None, description="smtp(s)://user:password@host:port; unset: a local outbox")
     mail_from: str = Field("fortress@localhost", description="sender of the mails")
 

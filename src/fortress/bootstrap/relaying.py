@@ -42,7 +42,9 @@ def relaying(assembly: Assembly, settings: Settings, database: Database, clock: 
     )
     _watch_relay(relay, own, metrics)
     inboxes = [
-        Inbox(database, stream_at(url, source, settings.broker_keep), Lease(database, f"from {source}", holder), source=source, heard=foreign)
+        Inbox(
+            database, stream_at(url, source, settings.broker_keep), Lease(database, f"from {source}", holder), source=source, heard=foreign
+        )
         for source in settings.broker_hear
     ]
     for inbox in inboxes:

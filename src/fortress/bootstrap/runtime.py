@@ -17,6 +17,7 @@ from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.container import Container
 from fortress.bootstrap.readiness import checks
+from fortress.bootstrap.relaying import relaying
 from fortress.bootstrap.upkeep import Task, Upkeeper
 from fortress.clock import Clock, Ids
 from fortress.data import Database
@@ -291,11 +292,18 @@ class Runtime:
         table = self._table()
         documents.describe(table.endpoints)
         self.edge = self._edge(table, Identify(self._schemes(bus), self._outsiders()), self.limiter)
+        self._relay()
         watch = LoopWatch(self.metrics, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
         self._begin(self.metrics.keep_sampling())
         self._keep_up()
+
+    def _relay(self) -> None:
+        """Begin to exchange facts with other services."""
+        for part in relaying(self.assembly, self.settings, self.database, self._clock, self._ids, self.metrics):
+            self._stack.push_async_callback(part.close)
+            self._begin(part.run())
 
     def _table(self) -> RouteTable:
         return RouteTable(

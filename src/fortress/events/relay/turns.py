@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -12,9 +11,9 @@ import structlog
 from fortress.errors import Unavailable
 from fortress.events.relay.lease import SECONDS, Held, Lease
 from fortress.events.relay.stream import BrokerAway, Overtaken
+from fortress.retry import backoff
 
-_FIRST_PAUSE: Final = 0.25
-_LONGEST_PAUSE: Final = 5.0
+_RETRY: Final = backoff(times=64, first=0.25, longest=5.0)
 _log = structlog.get_logger("fortress.relay")
 
 Work = Callable[[Held], Awaitable[None]]
@@ -29,18 +28,18 @@ async def in_turn(lease: Lease, work: Work, failed: Failed) -> None:
         work: what is done by whom has it.
         failed: told of everything that `work` raised, before the next try.
     """
-    pause = _FIRST_PAUSE
+    failures = 0
     while True:
         try:
             held = await lease.claim()
             if held is not None:
                 await work(held)
-                pause = _FIRST_PAUSE
+                failures = 0
         except Exception as error:
             _say(lease.name, error)
             await failed(error)
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - spreads the processes, hides nothing
-            pause = min(pause * 2, _LONGEST_PAUSE)
+            failures = min(failures + 1, _RETRY.times)
+            await asyncio.sleep(_RETRY.pause(failures) or 0)
         else:
             await asyncio.sleep(SECONDS / 4)
 
