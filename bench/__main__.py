@@ -18,12 +18,22 @@ from rich.console import Console
 
 from bench.database import server
 from bench.machine import facts
-from bench.measures import accounts, data, gate, http, life, personal, trips
-from bench.rows import FOUNDATION, IDENTITY, ROWS, Outcome
+from bench.measures import accounts, data, gate, http, life, personal, relay, trips
+from bench.rows import FACTS, FOUNDATION, IDENTITY, ROWS, Outcome
 from bench.run import Measure, Run
 from bench.table import falls_short, report, show
 
-MEASURES: Final = (gate.MEASURE, data.MEASURE, personal.MEASURE, trips.MEASURE, life.START, life.MEMORY, http.MEASURE, accounts.MEASURE)
+MEASURES: Final = (
+    gate.MEASURE,
+    data.MEASURE,
+    personal.MEASURE,
+    trips.MEASURE,
+    life.START,
+    life.MEMORY,
+    http.MEASURE,
+    accounts.MEASURE,
+    relay.MEASURE,
+)
 RESULTS: Final = Path(__file__).parent / "results"
 
 
@@ -38,7 +48,7 @@ def main(
 ) -> None:
     """Compare Fortress with what people would pick instead, on this machine."""
     console = Console(stderr=as_json)
-    issues = issue or [FOUNDATION, IDENTITY]
+    issues = issue or [FOUNDATION, IDENTITY, FACTS]
     chosen = _chosen(only)
     if shutil.which("wrk") is None:
         console.print("wrk not found (apt install wrk); our own client makes the load instead")

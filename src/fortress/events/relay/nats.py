@@ -133,7 +133,7 @@ class NatsStream:
 
     async def _sent(self, jetstream: JetStreamContext, message: Message, following: int) -> asyncio.Future[Any]:
         headers = {"Nats-Msg-Id": message.id, "Nats-Expected-Last-Sequence": str(following), _POSITION: str(message.position)}
-        return await jetstream.publish_async(f"{self._name}.{message.name}", message.body, headers=headers, wait_stall=_ANSWER_SECONDS)
+        return await jetstream.publish_async(f"{self._name}.{message.name}", message.body, headers=headers)
 
     def _connected(self) -> JetStreamContext:
         if self._jetstream is None or self._client is None or not self._client.is_connected:

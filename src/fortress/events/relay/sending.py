@@ -22,7 +22,7 @@ from fortress.security import SYSTEM
 if TYPE_CHECKING:
     from fortress.data import Database
 
-BATCH: Final = 500
+BATCH: Final = 1000
 IDLE_SECONDS: Final = 1.0
 
 # Below the horizon nothing can be committed any more, so the order is final.
