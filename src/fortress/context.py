@@ -15,15 +15,17 @@ class RequestContext:
         address: the client's IP address after trusted proxies.
         principal: set by the gate.
         committed: True once a unit of work has committed; such a request is never retried.
+        job: the name of the job that does a part of it, after its answer; None in the request itself.
     """
 
-    __slots__ = ("address", "committed", "principal", "request_id")
+    __slots__ = ("address", "committed", "job", "principal", "request_id")
 
     def __init__(self, request_id: str, address: str, principal: Principal = ANONYMOUS) -> None:
         self.request_id = request_id
         self.address = address
         self.principal = principal
         self.committed = False
+        self.job: str | None = None
 
 
 current: ContextVar[RequestContext | None] = ContextVar("fortress_request", default=None)

@@ -107,6 +107,11 @@ class Job:
         return {name: kind for name, kind in _typed(self.run).items() if _is_data(kind)}
 
     @cached_property
+    def services(self) -> Mapping[str, Any]:
+        """The other parameters, with their types; those with a default are left to it."""
+        return {name: kind for name, kind in _typed(self.run).items() if name not in self.data and name not in self.optional}
+
+    @cached_property
     def optional(self) -> frozenset[str]:
         """The parameters that have a default."""
         found = inspect.signature(self.run).parameters.values()
@@ -215,4 +220,8 @@ def _typed(run: Run) -> dict[str, Any]:
 
 def _is_data(kind: Any) -> bool:
     """Whether a value of this type can be kept with a job."""
-    return not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType)
+    try:
+        return not isinstance(msgspec.inspect.type_info(kind), msgspec.inspect.CustomType)
+    except TypeError:
+        # Something in it can't be read back.
+        return False

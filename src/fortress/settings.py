@@ -214,6 +214,11 @@ class Settings(BaseModel):
     admin_email: str | None = Field(None, description="the first administrator")
     admin_password: SecretStr | None = Field(None, description="the first administrator's password; unset: made and shown once")
 
+    worker: Literal["inside", "apart"] = Field("inside", description="where jobs run: inside the server, or in `fortress worker` alone")
+    jobs_at_once: int = Field(10, ge=1, le=1000, description="jobs that one process runs at once")
+    jobs_grace: Annotated[float, Field(ge=0, le=3600)] = Field(10.0, description="seconds that jobs get to end when their process stops")
+    jobs_keep_days: int = Field(30, ge=1, le=3650, description="days for which dead and cancelled jobs are kept")
+
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="the least that is logged")
     log_format: Literal["auto", "json", "console"] = Field("auto", description="auto: console on a terminal, else json")
     metrics_token: SecretStr | None = Field(None, description="bearer token that opens /health/metrics beyond loopback")

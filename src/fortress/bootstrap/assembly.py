@@ -18,6 +18,7 @@ from fortress.http import docs, health, wellknown
 from fortress.http.checks import role_breaches, route_breaches
 from fortress.http.docs import document_route
 from fortress.http.routes import Route
+from fortress.job import Job
 from fortress.limits.policy import Limit
 from fortress.security.permissions import PermissionTable
 
@@ -40,6 +41,7 @@ class Assembly:
         _refuse_twice("domain", [domain.name for domain in domains])
         _refuse_twice("table", [model.__tablename__ for domain in domains for model in domain.models])
         _refuse_twice("fact", [fact.__name__ for domain in domains for fact in domain.facts])
+        _refuse_twice("job", [job.name for domain in domains for job in domain.jobs()])
         self.domains = tuple(domains)
         self.current = current
         self.permissions = PermissionTable(
@@ -59,6 +61,11 @@ class Assembly:
     def classes(self) -> list[type[Any]]:
         """Every class that the container may make."""
         return [service for domain in self.domains for service in domain.services]
+
+    @property
+    def jobs(self) -> list[Job]:
+        """Every domain's work for later."""
+        return [job for domain in self.domains for job in domain.jobs()]
 
     @property
     def doors(self) -> dict[type[Any], type[Any]]:

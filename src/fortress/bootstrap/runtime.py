@@ -19,6 +19,7 @@ from fortress.bootstrap.container import Container
 from fortress.bootstrap.readiness import checks
 from fortress.bootstrap.relaying import relaying
 from fortress.bootstrap.upkeep import Task, Upkeeper
+from fortress.bootstrap.working import jobs_at_work
 from fortress.clock import Clock, Ids
 from fortress.data import Database
 from fortress.data.bus import Bus
@@ -28,6 +29,8 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
+from fortress.events.jobs.keeping import KEEP_SECONDS, Keeping
+from fortress.events.jobs.watch import QueueWatch
 from fortress.http.addresses import TrustedProxies
 from fortress.http.cookies import SessionCookies
 from fortress.http.csrf import Csrf
@@ -149,6 +152,17 @@ class Runtime:
             await self.open()
             self._arm()
             await self._serve()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def start_working(self) -> None:
+        """Open, and begin to work without serving. Raises CannotStart."""
+        try:
+            await self.open()
+            await self.require_schema()
+            self._arm()
+            await self._work(self._bus())
         except BaseException:
             await self.close()
             raise
@@ -283,7 +297,7 @@ class Runtime:
         return service
 
     async def _serve(self) -> None:
-        bus = await self._open_bus()
+        bus = self._bus()
         self._begin(_sweeping(self._store))
         documents = ApiDocuments(self._title, self.settings.origin, self.assembly.current)
         self.container.add(ApiDocuments, documents)
@@ -297,7 +311,12 @@ class Runtime:
         watch.start()
         self._stack.callback(watch.stop)
         self._begin(self.metrics.keep_sampling())
+        self._begin(QueueWatch(self.database, self.metrics).run())
         self._keep_up()
+        if self.settings.worker == "inside":
+            await self._work(bus)
+        else:
+            await self._listen(bus)
 
     def _relay(self) -> None:
         """Begin to exchange facts with other services."""
@@ -345,13 +364,20 @@ class Runtime:
         self._begin(uses.keep_flushing(self.provider(UseKeeper)))
         return uses
 
-    async def _open_bus(self) -> Bus:
+    async def _work(self, bus: Bus) -> None:
+        """Begin to run jobs. The bus is started before the first and stopped after the last."""
+        await self._stack.enter_async_context(jobs_at_work(self.assembly.jobs, self.container, bus, self._drain.draining))
+        await self._listen(bus)
+
+    async def _listen(self, bus: Bus) -> None:
+        await bus.start()
+        self._stack.push_async_callback(bus.stop)
+
+    def _bus(self) -> Bus:
         bus = Bus(self._connect, self._clock)
         bus.on("revoked", lambda rest: forget(self.callers, *rest.partition(":")[::2]))
         bus.on_lost(self.callers.clear)
         self.database.personal.follow(bus)
-        await bus.start()
-        self._stack.push_async_callback(bus.stop)
         return bus
 
     def _schemes(self, bus: Bus) -> Sequence[Scheme]:
@@ -398,6 +424,7 @@ class Runtime:
             for domain in self.assembly.domains
             for upkeep in domain.upkeep
         ]
+        tasks.append(Task("jobs", KEEP_SECONDS, Keeping(self.database, self._clock, self.settings.jobs_keep_days).run))
         owner = self.settings.database_owner_url
         if owner is not None:
             tasks.append(Task("partitions", PARTITION_SECONDS, self._partition_upkeep(owner)))

@@ -49,6 +49,7 @@ class Bus:
         self._connect = connect
         self._monotonic = clock.monotonic
         self._subscribers: dict[str, list[Heard]] = {}
+        self._channels: dict[str, Heard] = {}
         self._on_lost: list[Moved] = []
         self._on_restored: list[Moved] = []
         self._until = float("-inf")
@@ -59,6 +60,10 @@ class Bus:
     def on(self, topic: str, heard: Heard) -> None:
         """Call `heard` with the rest of each message `topic:rest`. What it raises counts as news missed."""
         self._subscribers.setdefault(topic, []).append(heard)
+
+    def on_channel(self, channel: str, heard: Heard) -> None:
+        """Call `heard` with each message of another channel, which somebody else's triggers send to. Before the start."""
+        self._channels[channel] = heard
 
     def on_lost(self, act: Moved) -> None:
         """Call `act` whenever news may have been missed: at a loss, and once more just before `certain` is True again."""
@@ -148,6 +153,8 @@ class Bus:
                 self._gone.clear()
                 connection.add_termination_listener(lambda _: self._closed(connection))
                 await connection.add_listener(CHANNEL, self._receive)
+                for channel in self._channels:
+                    await connection.add_listener(channel, self._receive_other)
                 # What was learnt before the first message can be heard is in doubt too.
                 self._doubt()
                 await self._beat(connection)
@@ -169,6 +176,12 @@ class Bus:
             except Exception as error:
                 _log.error("bus.subscriber_failed", topic=topic, exc_info=error)
                 self._doubt()
+
+    def _receive_other(self, _connection: object, _pid: int, channel: str, payload: object) -> None:
+        try:
+            self._channels[channel](str(payload))
+        except Exception as error:
+            _log.error("bus.subscriber_failed", topic=channel, exc_info=error)
 
     def _doubt(self) -> None:
         for act in self._on_lost:

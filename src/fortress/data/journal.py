@@ -1,4 +1,4 @@
-"""The two logs that every unit of work can write to: what was done by whom, and what has happened."""
+"""What every unit of work can write beside its rows: who did what, what has happened, and what is to be done later."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ from fortress import context
 from fortress.clock import Clock, Ids
 from fortress.data.columns import Default, Generated, Key, Sql
 from fortress.data.entity import Entity, Index, desc
+from fortress.data.queue import JobEntry, carried
 from fortress.errors import TooLarge
 from fortress.fact import Fact, encoded
+from fortress.job import Job
 from fortress.security.principal import Principal
 
 AUDIT_DETAIL: Final = 4096
 FACT_PAYLOAD: Final = 16_384
+JOB_ARGUMENTS: Final = 16_384
 
 Transaction = Annotated[Generated[int], Sql("xid8"), Default("pg_current_xact_id()")]
 
@@ -78,7 +81,7 @@ class EventEntry(Entity, frozen=True):
 
 
 class Journal:
-    """Makes the rows of both logs, with the request and the caller that they belong to."""
+    """Makes the rows of both logs and of the queue, with the request and the caller that they belong to."""
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
@@ -104,7 +107,8 @@ class Journal:
             session=actor.session,
             action=action,
             target=None if target is None else str(target),
-            address=here.address if here else None,
+            # A job has the request that it was enqueued in, but no client.
+            address=here.address or None if here else None,
             request_id=here.request_id if here else None,
             detail=detail,
         )
@@ -130,3 +134,18 @@ class Journal:
             # Encoded once: the column takes it as it is.
             payload=cast(Any, msgspec.Raw(payload)),
         )
+
+    def enqueued(self, actor: Principal, job: Job, arguments: dict[str, Any]) -> JobEntry:
+        """The row of a job.
+
+        Raises:
+            TypeError: an argument is missing, or the job takes none of a name.
+            msgspec.ValidationError: an argument is not what its parameter says.
+            TooLarge: they have more than 16 KiB as JSON.
+        """
+        kept = msgspec.json.encode(job.kept(arguments) | carried(actor, context.request_id()))
+        if len(kept) > JOB_ARGUMENTS:
+            raise TooLarge("There is more to this job than can be kept")
+        terms = job.terms
+        at = self._clock.now() + terms.after if terms.after is not None else terms.at
+        return JobEntry(job.name, int(job.priority), terms.lock, terms.key, kept.decode(), at)

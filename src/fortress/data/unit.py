@@ -20,11 +20,13 @@ from fortress.data.personal.datakeys import Known
 from fortress.data.personal.fields import PersonalFields
 from fortress.data.personal.storing import Writer
 from fortress.data.personal.vault import Personal
+from fortress.data.queue import JobEntry
 from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
 from fortress.data.writes import Plans, Statement
 from fortress.fact import Fact
 from fortress.failpoints import AFTER_COMMIT_BEFORE_WAKE, BEFORE_COMMIT
+from fortress.job import Job
 from fortress.security.principal import Principal
 
 E = TypeVar("E", bound=Entity)
@@ -72,7 +74,7 @@ class Unit(Reader):
     after another: no two tasks may use one unit at once.
     """
 
-    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_kept", "_notices", "_pending", "_tools", "_writer", "_wrote")
+    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_jobs", "_kept", "_notices", "_pending", "_tools", "_writer", "_wrote")
 
     def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
         super().__init__(principal, tools.readers, tools.cursors, tools.personal)
@@ -81,6 +83,7 @@ class Unit(Reader):
         self._kept: Kept | None = None
         self._pending: list[Entity] = []
         self._notices: list[str] = []
+        self._jobs: list[JobEntry] = []
         self._committed: list[Callable[[], None]] = []
         self._writer: Writer | None = None
         self._wrote = False
@@ -134,6 +137,20 @@ class Unit(Reader):
         """
         self.add((self._tools.journal.audited(self.principal, action, target, detail or {}),))
 
+    def enqueue(self, job: Job, /, **arguments: Any) -> None:
+        """Have this done after the commit, and never without it: `unit.enqueue(send_receipt, order_id=order.id)`.
+
+        It goes out with the unit's new rows, at no round trip of its own. `job.on(…)` says when, in which order and how often at once:
+        while one with the same key waits, this one is not enqueued, and it is no error.
+
+        Raises:
+            TypeError: an argument is missing, or the job takes none of a name.
+            msgspec.ValidationError: an argument is not what its parameter says.
+            TooLarge: they have more than 16 KiB as JSON.
+        """
+        self._open()
+        self._jobs.append(self._tools.journal.enqueued(self.principal, job, arguments))
+
     def notify(self, message: str) -> None:
         """Tell every process, on the channel `fortress`, if and when this commits. At most 7999 bytes.
 
@@ -172,7 +189,7 @@ class Unit(Reader):
 
     async def flush(self) -> None:
         """Send what was added so far, so that a breach of a rule shows here and not at the end."""
-        if self._pending or self._notices:
+        if self._holds_back:
             await self._flush(await self._begun())
 
     async def stored(self, row: E, fields: PersonalFields) -> E:
@@ -214,6 +231,11 @@ class Unit(Reader):
             raise UnitFailed("the unit of work is over")
 
     @property
+    def _holds_back(self) -> bool:
+        """Whether there is something to be sent yet."""
+        return bool(self._pending or self._notices or self._jobs)
+
+    @property
     def _in_transaction(self) -> bool:
         return self._kept is not None
 
@@ -226,7 +248,7 @@ class Unit(Reader):
         return self._kept
 
     async def _flush(self, kept: Kept) -> None:
-        if not (self._pending or self._notices):
+        if not self._holds_back:
             return
         for statement in await self._taken():
             await self._run(kept, statement)
@@ -235,8 +257,8 @@ class Unit(Reader):
         if any(shape_of(entity).personal for entity in set(map(type, self._pending))):
             self._pending = await self._writing().added(self._pending)
             await self._guard(self._writing())
-        statements = self._tools.plans.flush(self._pending, self._notices)
-        self._pending, self._notices = [], []
+        statements = self._tools.plans.flush(self._pending, self._notices, self._jobs)
+        self._pending, self._notices, self._jobs = [], [], []
         self._wrote = True
         return statements
 
@@ -260,7 +282,7 @@ class Unit(Reader):
         if self._failed:
             raise UnitFailed("a statement of this unit of work has failed; nothing of it was kept")
         if not self._in_transaction:
-            if not (self._pending or self._notices):
+            if not self._holds_back:
                 return
             statements = await self._taken()
             alone = len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED

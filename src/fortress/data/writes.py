@@ -1,4 +1,4 @@
-"""What a unit writes: all its new rows and notices as one statement, and a changed row under its version."""
+"""What a unit writes: all its new rows, jobs and notices as one statement, and a changed row under its version."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from fortress.data.compile import Compiled, parameter
 from fortress.data.entity import Entity, Shape, shape_of
 from fortress.data.query import both
+from fortress.data.queue import JobEntry, columns, insertion
 
 CHANNEL: Final = "fortress"
 SHAPES: Final = 256
@@ -40,26 +41,28 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[Any, Compiled] = {}
 
-    def flush(self, rows: Sequence[Entity], notices: Sequence[str]) -> list[Statement]:
-        """The statements that write these rows and send these notices: one, unless many rows hold arrays."""
-        groups = list(_groups(rows)) or [[]]
-        last = len(groups) - 1
-        return [self._statement(group, notices if index == last else ()) for index, group in enumerate(groups)]
+    def flush(self, rows: Sequence[Entity], notices: Sequence[str], jobs: Sequence[JobEntry] = ()) -> list[Statement]:
+        """The statements that write these rows, enqueue these jobs and send these notices: one, unless many rows hold arrays."""
+        *groups, last = list(_groups(rows)) or [[]]
+        return [*(self._statement(group, (), ()) for group in groups), self._statement(last, notices, jobs)]
 
-    def _statement(self, batches: Sequence[Batch], notices: Sequence[str]) -> Statement:
+    def _statement(self, batches: Sequence[Batch], notices: Sequence[str], jobs: Sequence[JobEntry]) -> Statement:
         given: dict[str, Any] = {}
         for index, batch in enumerate(batches):
             _collect(given, index, batch)
         if notices:
             given["notices"] = list(dict.fromkeys(notices))
-        compiled = self._compiled(batches, notifies=bool(notices))
+        if jobs:
+            given |= columns(jobs)
+        compiled = self._compiled(batches, notifies=bool(notices), enqueues=bool(jobs))
         return Statement(compiled.sql, compiled.arguments(given), tuple(batch.shape for batch in batches))
 
-    def _compiled(self, batches: Sequence[Batch], *, notifies: bool) -> Compiled:
-        key = (tuple((batch.shape.entity, len(batch.rows) > 1) for batch in batches), notifies)
+    def _compiled(self, batches: Sequence[Batch], *, notifies: bool, enqueues: bool) -> Compiled:
+        key = (tuple((batch.shape.entity, len(batch.rows) > 1) for batch in batches), notifies, enqueues)
         compiled = self._known.pop(key, None)
         if compiled is None:
-            compiled = Compiled(_whole([_insertion(index, batch) for index, batch in enumerate(batches)], notifies=notifies))
+            insertions = [_insertion(index, batch) for index, batch in enumerate(batches)]
+            compiled = Compiled(_whole([*insertions, *([insertion()] if enqueues else [])], notifies=notifies))
             if len(self._known) >= SHAPES:
                 del self._known[next(iter(self._known))]
         self._known[key] = compiled

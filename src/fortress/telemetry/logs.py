@@ -195,9 +195,12 @@ def _context() -> Mapping[str, Any]:
     context = current.get()
     if context is None:
         return {}
-    if context.principal.anonymous:
-        return {"request_id": context.request_id}
-    return {"request_id": context.request_id, "principal": str(context.principal.id)}
+    known = {"request_id": context.request_id}
+    if not context.principal.anonymous:
+        known["principal"] = str(context.principal.id)
+    if context.job is not None:
+        known["job"] = context.job
+    return known
 
 
 def _trace(info: Any) -> str:

@@ -170,6 +170,8 @@ def _settings(url: str, state: Path, **more: Any) -> Settings:
         argon2_memory=12_288,
         argon2_time=1,
         limit_store="memory",
+        # A test runs its jobs when it wants to: `await settle()`.
+        worker="apart",
         log_level="warning",
         **more,
     )

@@ -107,7 +107,8 @@ def _irreversible(steps: Steps, revision: Revision, what: str) -> BrokenRule:
 
 
 async def _compare(session: Session, branches: Sequence[Branch]) -> list[BrokenRule]:
-    present = await _present(session)
+    undeclared = {name for branch in branches for name in branch.undeclared}
+    present = {(table, line) for table, line in await _present(session) if table not in undeclared}
     tables = [table for branch in branches for table in branch.tables]
     declared = await session.alembic.run_sync(declared_catalog, tables)
     await session.alembic.rollback()

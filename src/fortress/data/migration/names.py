@@ -57,12 +57,14 @@ class Branch:
         name: the domain's name, and the label of its Alembic branch.
         directory: where its migrations lie.
         tables: what its models declare.
+        undeclared: names of tables that its migrations make as another library's schema has them; no model says what they are.
     """
 
-    def __init__(self, name: str, directory: Path, tables: Sequence[Table] = ()) -> None:
+    def __init__(self, name: str, directory: Path, tables: Sequence[Table] = (), undeclared: Sequence[str] = ()) -> None:
         self.name = name
         self.directory = directory
         self.tables = tuple(tables)
+        self.undeclared = frozenset(undeclared)
 
     def revisions(self) -> tuple[Revision, ...]:
         """Its chain, oldest first.
@@ -95,5 +97,7 @@ def runtime_branch(tables: Sequence[Table]) -> Branch:
     """
     from fortress.data.migration.buckets import limit_buckets
     from fortress.data.migration.leases import broker_leases
+    from fortress.data.queue import TABLES
 
-    return Branch(RUNTIME, Path(__file__).parent.parent / "versions", (*tables, limit_buckets(), broker_leases()))
+    own = (*tables, limit_buckets(), broker_leases())
+    return Branch(RUNTIME, Path(__file__).parent.parent / "versions", own, TABLES)
