@@ -12,17 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
-from tests.faults.harness.serving import Server, Stable
+from tests.faults.harness.serving import SHOP, Server, Stable
 
 from fortress import Fortress
 from fortress.security.keyfile import DEVELOPMENT_FILE
-from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Client
 from fortress.testing.databases import Databases
 from fortress.testing.live import LiveClient, addresses
-from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+from fortress.testing.nursery import Nursery
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD, template_of
 from fortress.testing.servers import server_names, server_url
 
 Serve = Callable[..., Server]
@@ -48,30 +47,22 @@ def fault_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def fault_template(app: Fortress, fault_databases: Databases, fault_state: Path) -> Iterator[str]:
     """A database with the shop's schema, an administrator and demo data."""
+    with template_of(app, fault_databases, fault_state) as name:
+        yield name
 
-    async def migrate(url: str) -> None:
-        secret = SecretStr(url)
-        settings = Settings(
-            state_dir=fault_state,
-            database_url=secret,
-            database_owner_url=secret,
-            admin_email=ADMIN,
-            admin_password=SecretStr(ADMIN_PASSWORD),
-            argon2_memory=12_288,
-            argon2_time=1,
-        )
-        await app.prepare(settings, lambda _line: None)
 
-    name = asyncio.run(fault_databases.template(migrate))
-    yield name
-    asyncio.run(fault_databases.drop(name))
+@pytest.fixture(scope="session")
+def app_target() -> str:
+    return SHOP
 
 
 @pytest.fixture(scope="module")
-def serve(fault_databases: Databases, fault_template: str, fault_state: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serve]:
+def serve(
+    fault_databases: Databases, fault_template: str, fault_state: Path, nursery: Nursery, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serve]:
     """Starts a server on a database of its own: `serve(workers=2, header_timeout=1)`; all end with the module.
 
-    `through` turns the database's URL into another one (a tap's); `app`, `directory` serve another project.
+    `through` turns the database's URL into another one (a tap's); `target`, `directory` serve another project.
     """
     stable = Stable()
     with ExitStack() as stack:
@@ -81,7 +72,9 @@ def serve(fault_databases: Databases, fault_template: str, fault_state: Path, tm
             url = stack.enter_context(_clone(fault_databases, fault_template))
             state = tmp_path_factory.mktemp("state")
             shutil.copy(fault_state / DEVELOPMENT_FILE, state)
-            server = stable.add(Server(through(url), state, **options))
+            # Another project is imported by its own server.
+            forked_from = None if "target" in options else nursery
+            server = stable.add(Server(through(url), state, nursery=forked_from, **options))
             server.start()
             return server
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ from fortress.testing.client import Client
 from fortress.testing.databases import Databases
 from fortress.testing.fakes import RecordingMailer
 from fortress.testing.network import loopback_only
+from fortress.testing.nursery import Nursery
+from fortress.testing.processes import ServerProcess
 from fortress.testing.rollback import RolledBackDatabase
 from fortress.testing.servers import NATS, REDIS, REDIS_URL, answers, server_names, server_url
 
@@ -32,7 +35,14 @@ if TYPE_CHECKING:
 
 ADMIN: Final = "admin@example.com"
 ADMIN_PASSWORD: Final = "the administrator of a test"
+CRASH_SEEDS: Final = 2
 Start = Callable[..., Awaitable["Fortress"]]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Takes `--crash-seeds=200`."""
+    group = parser.getgroup("fortress")
+    group.addoption("--crash-seeds", type=int, default=CRASH_SEEDS, help=f"seeds of each crash test ({CRASH_SEEDS})")
 
 
 def pytest_report_header() -> list[str]:
@@ -64,13 +74,8 @@ def app_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def app_template(app: Fortress, databases: Databases, app_state: Path) -> Iterator[str]:
     """A database with the app's schema, an administrator and its demo data."""
-
-    async def migrate(url: str) -> None:
-        await app.prepare(_settings(url, app_state), lambda _line: None)
-
-    name = asyncio.run(databases.template(migrate))
-    yield name
-    asyncio.run(databases.drop(name))
+    with template_of(app, databases, app_state) as name:
+        yield name
 
 
 @pytest.fixture
@@ -105,6 +110,37 @@ def client(running: Fortress) -> Client:
 def callers(client: Client) -> Callers:
     """Makes people to call as: strangers, and holders of any roles."""
     return Callers(client, ADMIN, ADMIN_PASSWORD)
+
+
+@pytest.fixture(scope="session")
+def app_target() -> str:
+    """The app as `fortress serve` is told it; a project whose tests start servers overrides this."""
+    pytest.fail('say in conftest.py which app is served: a fixture `app_target` that gives "module:name"')
+
+
+@pytest.fixture(scope="session")
+def nursery(app_target: str, request: pytest.FixtureRequest) -> Iterator[Nursery]:
+    """A process that has imported the app, and forks servers of it."""
+    with Nursery(app_target, Path(request.config.rootpath)) as made:
+        yield made
+
+
+@pytest.fixture
+def server_process(
+    database_url: str, app_state: Path, app_target: str, nursery: Nursery, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[ServerProcess]:
+    """The app as a real `fortress serve` on this test's database: not started yet, and gone after the test."""
+    state, directory = _with_keys(tmp_path, app_state), Path(request.config.rootpath)
+    admin: dict[str, Any] = {"admin_email": ADMIN, "admin_password": ADMIN_PASSWORD}
+    server = ServerProcess(database_url, state, target=app_target, directory=directory, nursery=nursery, **admin)
+    yield server
+    server.kill9()
+
+
+@pytest.fixture(scope="session")
+def crash_seeds(request: pytest.FixtureRequest) -> range:
+    """The seeds that a crash test tries: few, or as many as `--crash-seeds` says."""
+    return range(request.config.getoption("--crash-seeds"))
 
 
 @pytest.fixture(scope="session")
@@ -150,6 +186,21 @@ def redis_url() -> str:
     if not answers(*REDIS):
         pytest.skip("no Redis answers on 127.0.0.1:6379")
     return REDIS_URL
+
+
+@contextmanager
+def template_of(app: Fortress, databases: Databases, state: Path) -> Iterator[str]:
+    """The name of a database with the app's schema, an administrator and its demo data, for as long as the block lasts.
+
+    The key ring by which its personal data can be read is put into the folder `state`.
+    """
+
+    async def migrate(url: str) -> None:
+        await app.prepare(_settings(url, state), lambda _line: None)
+
+    name = asyncio.run(databases.template(migrate))
+    yield name
+    asyncio.run(databases.drop(name))
 
 
 def _with_keys(state: Path, of: Path) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from fortress.settings import PREFIX
+from fortress.testing.nursery import Child, Nursery
 
 START_SECONDS: Final = 40.0
 STOP_SECONDS: Final = 20.0
@@ -33,6 +34,7 @@ class ServerProcess:
         database_url: the owner's; "" lets the server have an embedded one.
         state_dir: keys, mails, the audit witness; logs are kept there too.
         target: the app, found from `directory`.
+        nursery: forks it from there, which is quicker; None: it is started as anyone starts it.
         settings: without the prefix, in lower case; beside the usual ones.
 
     Attributes:
@@ -50,14 +52,17 @@ class ServerProcess:
         "log_format": "json",
     }
 
-    def __init__(self, database_url: str, state_dir: Path, *, target: str, directory: Path, **settings: object) -> None:
+    def __init__(
+        self, database_url: str, state_dir: Path, *, target: str, directory: Path, nursery: Nursery | None = None, **settings: object
+    ) -> None:
         self.database_url = database_url
         self.state_dir = state_dir
         self.port = free_port()
         self.settings: dict[str, object] = settings
         self._target = target
         self._directory = directory
-        self._process: subprocess.Popen[bytes] | None = None
+        self._nursery = nursery
+        self._process: subprocess.Popen[bytes] | Child | None = None
 
     @property
     def url(self) -> str:
@@ -81,8 +86,11 @@ class ServerProcess:
     def launch(self) -> None:
         """Start it, without waiting."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._process = self._popen() if self._nursery is None else self._born(self._nursery)
+
+    def _popen(self) -> subprocess.Popen[bytes]:
         with self._file("out").open("ab") as out, self._file("log").open("ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 self.command("serve", self._target),
                 cwd=self._directory,
                 env=self.environment,
@@ -91,6 +99,9 @@ class ServerProcess:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def _born(self, nursery: Nursery) -> Child:
+        return nursery.bear(["serve", self._target], self.environment, self._file("out"), self._file("log"))
 
     def start(self) -> None:
         """Start it, and wait until it is up. Raises DidNotStart."""
@@ -199,7 +210,7 @@ class ServerProcess:
         )
 
     @property
-    def _running(self) -> subprocess.Popen[bytes]:
+    def _running(self) -> subprocess.Popen[bytes] | Child:
         assert self._process is not None, "not started"
         return self._process
 

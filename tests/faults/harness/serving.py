@@ -8,10 +8,12 @@ from typing import ClassVar, Final
 
 import psutil
 
+from fortress.testing.nursery import Nursery
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 from fortress.testing.processes import ServerProcess
 
-_ROOT: Final = Path(__file__).parents[3]
+ROOT: Final = Path(__file__).parents[3]
+SHOP: Final = "shop.app:app"
 
 
 class Server(ServerProcess):
@@ -30,9 +32,16 @@ class Server(ServerProcess):
     }
 
     def __init__(
-        self, database_url: str, state_dir: Path, *, target: str = "shop.app:app", directory: Path = _ROOT, **settings: object
+        self,
+        database_url: str,
+        state_dir: Path,
+        *,
+        target: str = SHOP,
+        directory: Path = ROOT,
+        nursery: Nursery | None = None,
+        **settings: object,
     ) -> None:
-        super().__init__(database_url, state_dir, target=target, directory=directory, **settings)
+        super().__init__(database_url, state_dir, target=target, directory=directory, nursery=nursery, **settings)
 
     @property
     def workers(self) -> list[int]:

@@ -1,0 +1,181 @@
+"""Crash tests: a real server under load dies at a named place or at a random moment, and comes back; again and again.
+
+    run = CrashRun(server, place_order, aggregates=baskets)
+    for seed in crash_seeds:
+        await run.crash(seed, "after_commit_before_answer:kill@hit=3")
+    await run.recover(nothing_left)
+    assert compare(run.attempts, [Trace("orders", ...), Trace("facts", ...)]) == []
+
+What clients were told is kept in `attempts`, over all lives of the server; `fortress.testing.crash_traces` compares it with
+what is there at the end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from itertools import count
+from random import Random
+from typing import Final
+
+import msgspec
+
+from fortress.testing.client import Reply
+from fortress.testing.crash_traces import Attempt, Outcome
+from fortress.testing.live import LiveClient, Wire
+from fortress.testing.processes import DidNotStart, ServerProcess
+
+WRITERS: Final = 4
+OPERATIONS: Final = 60
+PATIENCE: Final = 30.0
+# How long a life may last.
+LONGEST: Final = 300.0
+# How long background work may take to come to its failpoint once all clients have gone.
+LATE: Final = 5.0
+_POLL: Final = 0.05
+
+
+class Operation(msgspec.Struct, frozen=True):
+    """What a client shall do.
+
+    Attributes:
+        number: unlike any other's in this run; leave it in everything that the operation writes.
+        aggregate: what to do it to.
+        chance: between 0 and 1, the same again for the same seed: for variety, such as some that must be refused.
+    """
+
+    number: int
+    aggregate: str
+    chance: float
+
+
+Act = Callable[[LiveClient, Operation], Awaitable[Reply]]
+
+
+class CrashRun:
+    """The lives of one server on one database, and what its clients were told.
+
+    Args:
+        server: not started yet; on one worker, so that its death is the server's.
+        act: sends one operation, and gives the answer.
+        aggregates: what operations are done to; several clients share each, few make for more meetings.
+        writers: clients at once.
+
+    Attributes:
+        attempts: every operation so far.
+        fired: how often a failpoint ended the server before we did.
+    """
+
+    def __init__(self, server: ServerProcess, act: Act, *, aggregates: Sequence[str], writers: int = WRITERS) -> None:
+        self.attempts: list[Attempt] = []
+        self.fired = 0
+        self._server = server
+        self._act = act
+        self._aggregates = aggregates
+        self._writers = writers
+        self._ticks = count(1)
+        self._over = asyncio.Event()
+
+    async def crash(self, seed: int, failpoint: str = "", *, operations: int = OPERATIONS) -> None:
+        """One life: start, work, die.
+
+        With a failpoint it dies there, or once the operations are through and the failpoint was not reached; without one
+        by SIGKILL to all its processes, right after an answer that the seed chooses.
+
+        Args:
+            seed: what is done in which order is drawn from it.
+            failpoint: as FORTRESS_FAILPOINT says it; to be one that kills.
+            operations: at most so many in this life.
+        """
+        chances = Random(seed)
+        self._over.clear()
+        self._server.settings |= {"failpoint": failpoint, "header_timeout": LONGEST}
+        try:
+            await asyncio.to_thread(self._server.start)
+            async with self._watch():
+                await self._load(chances, operations, last=operations if failpoint else chances.randint(1, operations))
+                if failpoint:
+                    await self._death(LATE)
+                    self.fired += self._over.is_set()
+        except DidNotStart:
+            if not failpoint:
+                raise
+            self.fired += 1
+        finally:
+            await asyncio.to_thread(self._server.kill9)
+
+    async def recover(self, left: Callable[[], Awaitable[int]], seconds: float = PATIENCE) -> None:
+        """Start it unharmed, and wait until nothing is left to do. It runs on.
+
+        Args:
+            left: how much still waits to be done: facts not handled, jobs not run.
+            seconds: in which that must be.
+
+        Raises:
+            AssertionError: something is left after that.
+        """
+        self._server.settings["failpoint"] = ""
+        await asyncio.to_thread(self._server.start)
+        until = time.monotonic() + seconds
+        while waiting := await left():
+            assert time.monotonic() < until, f"{waiting} still wait after {seconds} s"
+            await asyncio.sleep(_POLL)
+
+    @asynccontextmanager
+    async def _watch(self) -> AsyncIterator[None]:
+        """A connection over which nothing is said: it is closed when the process at its other end dies, and then it is over."""
+        async with await Wire.open(self._server.port) as wire:
+            watching = asyncio.create_task(wire.rest(LONGEST))
+            watching.add_done_callback(lambda _: self._over.set())
+            try:
+                yield
+            finally:
+                watching.cancel()
+                await asyncio.wait([watching])
+
+    async def _death(self, seconds: float) -> None:
+        """Wait for it, but no longer than this."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._over.wait(), seconds)
+
+    async def _load(self, chances: Random, operations: int, *, last: int) -> None:
+        """All clients, until it is over or the operations are through; of fewer answers the last one is SIGKILL's moment."""
+        left, answers = iter(range(operations)), count(1)
+
+        async def write(mine: Random) -> None:
+            async with LiveClient(self._server.port) as client:
+                for _ in left:
+                    if self._over.is_set():
+                        return
+                    if await self._attempt(client, mine) and next(answers) == last < operations:
+                        self._server.kill9()
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._writers):
+                group.create_task(write(Random(chances.random())))
+
+    async def _attempt(self, client: LiveClient, chances: Random) -> bool:
+        """Whether an answer came."""
+        number = len(self.attempts) + 1
+        operation = Operation(number, chances.choice(self._aggregates), chances.random())
+        attempt = Attempt(number, operation.aggregate, next(self._ticks))
+        self.attempts.append(attempt)
+        try:
+            reply = await self._act(client, operation)
+        except (OSError, TimeoutError):
+            # On one worker there is nobody else who could answer.
+            self._over.set()
+            return False
+        attempt.outcome = outcome_of(reply)
+        if attempt.outcome is not Outcome.UNKNOWN:
+            attempt.ended = next(self._ticks)
+        return True
+
+
+def outcome_of(reply: Reply) -> Outcome:
+    """What an answer says of the operation: 2xx, it is done; 4xx, it is not; 5xx, nobody knows."""
+    if reply.status < 300:
+        return Outcome.ACKNOWLEDGED
+    return Outcome.REFUSED if 400 <= reply.status < 500 else Outcome.UNKNOWN

@@ -1,0 +1,17 @@
+"""What has happened."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+from uuid import UUID
+
+from fortress.events import Fact
+
+
+class EntryMade(Fact, frozen=True):
+    """A client's operation was done."""
+
+    version: ClassVar[int] = 1
+
+    account: UUID
+    number: int
