@@ -36,7 +36,7 @@ def test_lists_are_read_from_commas(tmp_path: Path) -> None:
         ({"FORTRESS_TRUSTED_PROXIES": "everyone"}, "FORTRESS_TRUSTED_PROXIES"),
         ({"FORTRESS_ARGON2_MEMORY": "1024"}, "FORTRESS_ARGON2_MEMORY"),
         ({"FORTRESS_ENV": "production"}, "FORTRESS_DATABASE_URL and FORTRESS_KEYRING"),
-        ({"FORTRESS_BROKER_URL": "nats://127.0.0.1"}, "unknown setting FORTRESS_BROKER_URL"),
+        ({"FORTRESS_BROKER": "nats://127.0.0.1"}, "unknown setting FORTRESS_BROKER"),
     ],
 )
 def test_a_mistake_is_said_in_one_line(given: dict[str, str], said: str, tmp_path: Path) -> None:
