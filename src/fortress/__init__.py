@@ -1,6 +1,6 @@
 """Fortress: a Python backend whose rules are its runtime.
 
-What a project imports: these names, and `fortress.http`, `fortress.data`, `fortress.security`, `fortress.events`,
+What a project imports: these names, and `fortress.http`, `fortress.data`, `fortress.cache`, `fortress.security`, `fortress.events`,
 `fortress.domains` and `fortress.testing`. Everything else is ours to change.
 """
 

@@ -174,6 +174,8 @@ class Settings(BaseModel):
     redis_url: SecretStr | None = Field(None, description="Redis or Valkey; unset: PostgreSQL does its work")
     limit_store: Literal["auto", "postgres", "redis", "memory"] = Field("auto", description="where limits are counted")
     limit_store_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that the limit store may take")
+    cache_memory: int = Field(32, ge=0, le=65_536, description="MiB that kept answers may take per worker; 0: none are kept")
+    cache_timeout: Annotated[float, Field(gt=0, le=5)] = Field(0.05, description="seconds that Redis may take for a kept answer")
     app: str | None = Field(None, description="the project's app, as module:name")
     broker_url: SecretStr | None = Field(None, description="nats://, redis:// or kafka:// that facts are sent to; unset: they stay here")
     broker_stream: str = Field("fortress", pattern=_STREAM, description="this service's stream at the broker")

@@ -107,7 +107,7 @@ def test_no_domain_commits() -> None:
     assert [path for path in SOURCES if "domains" in path.parts or "shop" in path.parts if calls_commit(path)] == []
 
 
-PUBLIC = {"fortress", "fortress.data", "fortress.domains", "fortress.events", "fortress.http", "fortress.security"}
+PUBLIC = {"fortress", "fortress.cache", "fortress.data", "fortress.domains", "fortress.events", "fortress.http", "fortress.security"}
 
 
 def imported(path: Path) -> set[str]:

@@ -287,7 +287,7 @@ async def test_pages_are_stable_while_rows_arrive(database: Database) -> None:
     first = await parcels.recent(database.reader(ME), query=PageQuery(3))
     await stored(database, *(parcel(number) for number in range(10, 15)))
     second = await parcels.recent(database.reader(ME), query=PageQuery(3, first.next))
-    assert first.items + second.items == kept[::-1]
+    assert [*first.items, *second.items] == kept[::-1]
     assert second.next is None
 
 
@@ -296,10 +296,10 @@ async def test_pages_go_either_way_and_take_parameters(database: Database) -> No
     reader = database.reader(ME)
     first = await parcels.oldest(reader, query=PageQuery(3), state=State.NEW)
     second = await parcels.oldest(reader, query=PageQuery(3, first.next), state=State.NEW)
-    assert first.items + second.items == kept[:4]
+    assert [*first.items, *second.items] == kept[:4]
     by_key = await parcels.by_key(reader, query=PageQuery(4))
     rest = await parcels.by_key(reader, query=PageQuery(4, by_key.next))
-    assert by_key.items + rest.items == sorted(kept, key=lambda one: one.id, reverse=True)
+    assert [*by_key.items, *rest.items] == sorted(kept, key=lambda one: one.id, reverse=True)
 
 
 async def test_a_cursor_is_of_one_list_and_one_caller(database: Database) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import BigInteger, column, func
 
+from fortress.cache import cached
 from fortress.data import Repository, change, many, one, page, param, select, update
 from shop.orders.models import Order, OrderStatus, Product
 
@@ -22,7 +23,7 @@ _locked = (
 class ProductRepository(Repository[Product]):
     """What there is to buy."""
 
-    on_sale = page(select(Product), newest_first=Product.c.created_at)
+    on_sale = cached(page(select(Product), newest_first=Product.c.created_at), seconds=30)
     of_skus = many(select(Product).where(Product.c.sku == func.any(param("skus", list[str]))))
     take = change(
         update(Product)

@@ -18,12 +18,20 @@ class Container:
         parts: ready objects, each found under its type and the types given with it.
         classes: what may be made when asked for.
         doors: Protocol → class that stands behind it.
+        made: called with each object that was made here.
     """
 
-    def __init__(self, parts: dict[type[Any], Any], classes: Iterable[type[Any]], doors: dict[type[Any], type[Any]]) -> None:
+    def __init__(
+        self,
+        parts: dict[type[Any], Any],
+        classes: Iterable[type[Any]],
+        doors: dict[type[Any], type[Any]],
+        made: Callable[[object], object] = lambda _made: None,
+    ) -> None:
         self._made: dict[type[Any], Any] = dict(parts)
         self._classes = set(classes)
         self._doors = doors
+        self._tell_made = made
         self._making: list[type[Any]] = []
 
     def get(self, kind: type[T]) -> T:
@@ -65,6 +73,7 @@ class Container:
         finally:
             self._making.pop()
         self._made[kind] = made
+        self._tell_made(made)
         return made
 
     def _arguments(self, function: Any, hints: dict[str, Any], name: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from fortress import failpoints
 from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
+from fortress.bootstrap.caching import open_caching
 from fortress.bootstrap.container import Container
 from fortress.bootstrap.readiness import checks
 from fortress.bootstrap.relaying import relaying
@@ -143,7 +144,18 @@ class Runtime:
         self._store = self._limit_store()
         self.limiter = self._limiter()
         self._stack.push_async_callback(self.limiter.close)
-        self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors)
+        caching = open_caching(
+            self.assembly,
+            settings,
+            self.database,
+            self.metrics,
+            ring=self.ring,
+            clock=self._clock,
+            ids=self._ids,
+            background=self.background,
+        )
+        self.caching = await self._stack.enter_async_context(caching)
+        self.container = Container(self._parts(), self.assembly.classes, self.assembly.doors, made=self.caching.caches.adopt)
         self.container.add(PersonalRegister, PersonalRegister(self._personal_records))
 
     async def start(self) -> None:
@@ -378,6 +390,7 @@ class Runtime:
         bus.on("revoked", lambda rest: forget(self.callers, *rest.partition(":")[::2]))
         bus.on_lost(self.callers.clear)
         self.database.personal.follow(bus)
+        self.caching.follow(bus)
         return bus
 
     def _schemes(self, bus: Bus) -> Sequence[Scheme]:

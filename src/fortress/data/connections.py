@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
 from fortress.clock import Clock
+from fortress.data.bus import CHANNEL
 from fortress.data.refusals import is_clean, is_lost, is_stale_plan, refusal
 from fortress.errors import Unavailable
 
@@ -88,6 +89,14 @@ class Kept:
         """Run a statement without values, such as BEGIN; its tag."""
         self._traffic.round_trips += 1
         return await self.connection.execute(sql)
+
+    async def commit(self, notices: Iterable[str] = ()) -> str:
+        """Commit, and send these notices with it, in the same round trip; COMMIT's tag.
+
+        They become part of the text: they must be our own and without a zero character.
+        """
+        told = "".join("NOTIFY {}, '{}'; ".format(CHANNEL, notice.replace("'", "''")) for notice in notices)
+        return await self.command(told + "COMMIT")
 
     def forget_statements(self) -> None:
         """Prepare everything anew: the schema has changed."""

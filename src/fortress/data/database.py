@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import asyncpg
 
 from fortress.clock import Clock, Ids
+from fortress.data.changes import Audience, News
 from fortress.data.connections import Connect, Connection, Connections, PoolObserver, ReadConnections, Traffic, Unobserved
 from fortress.data.cursor import Cursors
 from fortress.data.journal import Journal
@@ -53,6 +54,7 @@ class Database:
     Attributes:
         readers, writers: the two pools, with their gauges.
         personal: the keys of personal data.
+        remembered: what is kept of queries' answers, by query; for its readers.
     """
 
     def __init__(
@@ -77,6 +79,8 @@ class Database:
         self.readers = ReadConnections("readers", self._connect, size=settings.database_readers, **shared)
         self.writers = Connections("writers", _connecting(url, settings, session), size=settings.database_writers, **shared)
         self.personal = Personal(self._read, self._write, wrapping or NoWrapping(), clock, ids)
+        self.remembered: dict[object, Any] = {}
+        self._ids = ids
         self._tools = Tools(self.readers, self.writers, Cursors(secret), Journal(clock, ids), self.personal)
 
     def __repr__(self) -> str:
@@ -106,7 +110,14 @@ class Database:
 
     def reader(self, principal: Principal) -> Reader:
         """Reads on behalf of this caller."""
-        return Reader(principal, self.readers, self._tools.cursors, self.personal)
+        return Reader(principal, self.readers, self._tools.cursors, self.personal, self.remembered)
+
+    def tell(self, tables: Iterable[str], told: Callable[[News], object]) -> None:
+        """From now on each unit's commit tells which rows of these tables it changed.
+
+        `told` is called in this process as soon as the commit is known; all others hear it on the bus, under TOPIC.
+        """
+        self._tools.audience = Audience(tables, told, self._ids)
 
     def unit(self, principal: Principal, *, isolation: Isolation = Isolation.READ_COMMITTED) -> Unit:
         """One transaction on behalf of this caller; `async with` it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Generic, TypeVar
 
 import msgspec
@@ -36,5 +37,5 @@ class PageQuery(msgspec.Struct, frozen=True):
 class Page(msgspec.Struct, Generic[T], frozen=True):
     """A part of a list; `next` is the cursor of the following page, None on the last."""
 
-    items: list[T]
+    items: Sequence[T]
     next: str | None

@@ -9,9 +9,10 @@ class OrderRepository(Repository[Order]):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import Insert as Insertion
@@ -26,8 +27,10 @@ from fortress.data.personal.fences import check
 from fortress.data.personal.opening import Opener
 from fortress.data.reader import Reader
 from fortress.data.rows import Loader, loader
+from fortress.data.sources import entities_written, only_row
 from fortress.errors import CannotStart, NotFound
 from fortress.security.permissions import Reach
+from fortress.security.principal import SYSTEM, Principal
 
 if TYPE_CHECKING:
     from fortress.data.unit import Unit
@@ -87,6 +90,7 @@ class Query:
     def __init__(self, statement: Any, into: Any = None) -> None:
         self.name = "query"
         self.statement = statement
+        self._row = only_row(statement)
         self._blind = check(statement, _columns(statement), into)
         self._opener = _opener(into)
         # Decided here: what touches nothing personal pays nothing for it.
@@ -108,6 +112,33 @@ class Query:
     def sql(self) -> str:
         """Its text for a caller who reaches everything."""
         return self._anyone.sql if self._anyone else ""
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Every text that it may send."""
+        return tuple(one.sql for one in (self._anyone, self._own) if one is not None)
+
+    @property
+    def personal(self) -> bool:
+        """Whether it reads what is encrypted, or looks something up by a blind index."""
+        return not self._plain
+
+    @property
+    def row_table(self) -> str | None:
+        """The table of the only row that each call is about; None: a call may be about others too."""
+        return self._row[0] if self._row else None
+
+    def row(self, given: Mapping[str, Any]) -> UUID | None:
+        """The key of the only row that a call with these values is about; None: it may be about others too."""
+        if self._row is None:
+            return None
+        value = given.get(self._row[1])
+        if value is None or isinstance(value, UUID):
+            return value
+        try:
+            return UUID(str(value))
+        except ValueError:
+            return None
 
     def prepare(self) -> None:
         """Compile it; a repository does so when its class is made.
@@ -149,7 +180,7 @@ class One(Query, Generic[T]):
     def __init__(self, statement: Any, into: Any) -> None:
         self.into, found = _result(statement, into)
         super().__init__(statement, self.into)
-        self._missing: type[NotFound] = found.missing if found else NotFound
+        self.missing: type[NotFound] = found.missing if found else NotFound
         self._load = loader(self.into, _names(statement))
         if statement._limit_clause is None:  # noqa: SLF001 - SQLAlchemy has no public way to ask
             self.statement = statement.limit(1)
@@ -162,7 +193,7 @@ class One(Query, Generic[T]):
         """
         rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
         if not rows:
-            raise self._missing
+            raise self.missing
         return cast(T, self._load.one(rows[0]))
 
     async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
@@ -208,6 +239,10 @@ class Paged(Query, Generic[T]):
             part.name = self.name
             part.prepare()
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return (*self._first.texts, *self._after.texts)
+
     async def __call__(self, reader: Reader, /, *, query: PageQuery, **given: Any) -> Page[T]:
         """One page.
 
@@ -217,7 +252,7 @@ class Paged(Query, Generic[T]):
         part = self._first
         if query.cursor is not None:
             part = self._after
-            values = reader.cursors.read(query.cursor, self.name, reader.principal, self._cursor_type)
+            values = reader.cursors.read(query.cursor, self.name, self._holder(reader), self._cursor_type)
             given |= {f"after_{index}": value for index, value in enumerate(values)}
         given["page_limit"] = query.limit + 1
         if self._blind:
@@ -229,7 +264,11 @@ class Paged(Query, Generic[T]):
         return Page(items, self._cursor(reader, items[-1]) if more else None)
 
     def _cursor(self, reader: Reader, last: Any) -> str:
-        return reader.cursors.write(self.name, reader.principal, tuple(getattr(last, key.name) for key in self._keys))
+        return reader.cursors.write(self.name, self._holder(reader), tuple(getattr(last, key.name) for key in self._keys))
+
+    def _holder(self, reader: Reader) -> Principal:
+        """Who may use a cursor: those who would get the same rows by it."""
+        return reader.principal if self.scoped and reader.principal.reach is not _ANYONE else SYSTEM
 
 
 class Change(Query, Generic[T]):
@@ -239,8 +278,7 @@ class Change(Query, Generic[T]):
         self.returns = bool(statement.returning_column_descriptions)
         self.into = _result(statement, into)[0] if self.returns else None
         super().__init__(statement, self.into)
-        target = entity_of(statement.table)
-        self.shapes: tuple[Shape, ...] = (shape_of(target),) if target else ()
+        self.shapes: tuple[Shape, ...] = tuple(map(shape_of, entities_written(statement)))
         self._load: Loader | None = None
         if self.returns:
             self._load = loader(self.into, _names(statement))
@@ -252,7 +290,8 @@ class Change(Query, Generic[T]):
         """What it returned, or the number of rows it changed."""
         if self._blind:
             await unit.personal.digests(self._blind, given)
-        rows: Sequence[Any] = await unit.change(*self.bound(unit, given), self.shapes)
+        key = self.row(given)
+        rows: Sequence[Any] = await unit.change(*self.bound(unit, given), self.shapes, key)
         load = self._load
         if load is None:
             return cast(T, len(rows))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
@@ -16,6 +16,7 @@ from fortress.data.personal.vault import Personal
 from fortress.security.principal import Principal
 
 Rows = list[asyncpg.Record]
+_NOTHING: Final[Mapping[object, Any]] = {}
 
 
 class Reader:
@@ -25,14 +26,23 @@ class Reader:
         principal: whose reach the queries carry.
         cursors: what signs the pages' cursors.
         personal: what opens personal data.
+        remembered: what is kept of queries' answers, by query; nothing within a unit of work, which must see what it wrote.
     """
 
-    __slots__ = ("_connections", "cursors", "personal", "principal")
+    __slots__ = ("_connections", "cursors", "personal", "principal", "remembered")
 
-    def __init__(self, principal: Principal, connections: ReadConnections, cursors: Cursors, personal: Personal) -> None:
+    def __init__(
+        self,
+        principal: Principal,
+        connections: ReadConnections,
+        cursors: Cursors,
+        personal: Personal,
+        remembered: Mapping[object, Any] = _NOTHING,
+    ) -> None:
         self.principal = principal
         self.cursors = cursors
         self.personal = personal
+        self.remembered = remembered
         self._connections = connections
 
     def rows(self, sql: str, arguments: Sequence[Any]) -> Coroutine[Any, Any, Rows]:

@@ -62,7 +62,7 @@ class Repository(Generic[E]):
         saving = self._saving
         personal = saving.shape.personal
         stored = row if personal is None else await unit.stored(row, personal)
-        await self._one_row(unit, saving.save, saving.located(row) | saving.changes(stored))
+        await self._one_row(unit, row, saving.save, saving.located(row) | saving.changes(stored))
         version = saving.shape.version
         return row if version is None else msgspec.structs.replace(row, **{version: getattr(row, version) + 1})
 
@@ -72,14 +72,15 @@ class Repository(Generic[E]):
         Raises:
             StaleVersion: as for `save`.
         """
-        await self._one_row(unit, self._saving.remove, self._saving.located(row))
+        await self._one_row(unit, row, self._saving.remove, self._saving.located(row))
 
-    async def _one_row(self, unit: Unit, texts: tuple[Compiled, Compiled | None], given: dict[str, Any]) -> None:
+    async def _one_row(self, unit: Unit, row: E, texts: tuple[Compiled, Compiled | None], given: dict[str, Any]) -> None:
         compiled, own = texts
         if own is not None and _bounded(unit):
             compiled = own
             given[OWNER] = unit.principal.id
-        if not await unit.change(compiled.sql, compiled.arguments(given), (self._saving.shape,)):
+        shape = self._saving.shape
+        if not await unit.change(compiled.sql, compiled.arguments(given), (shape,), getattr(row, shape.key)):
             raise StaleVersion
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final, Self, TypeVar
 from uuid import UUID
 
 from fortress import context
+from fortress.data.changes import NOBODY, Changes, News, notices
 from fortress.data.connections import Connections, Kept, ReadConnections
 from fortress.data.cursor import Cursors
 from fortress.data.entity import Entity, Shape, shape_of
@@ -55,7 +56,7 @@ _LOCKS: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS
 class Tools:
     """What every unit of one database works with."""
 
-    __slots__ = ("cursors", "journal", "personal", "plans", "readers", "writers")
+    __slots__ = ("audience", "cursors", "journal", "personal", "plans", "readers", "writers")
 
     def __init__(self, readers: ReadConnections, writers: Connections, cursors: Cursors, journal: Journal, personal: Personal) -> None:
         self.readers = readers
@@ -64,6 +65,7 @@ class Tools:
         self.journal = journal
         self.personal = personal
         self.plans = Plans()
+        self.audience = NOBODY
 
 
 class Unit(Reader):
@@ -74,7 +76,22 @@ class Unit(Reader):
     after another: no two tasks may use one unit at once.
     """
 
-    __slots__ = ("_closed", "_committed", "_failed", "_isolation", "_jobs", "_kept", "_notices", "_pending", "_tools", "_writer", "_wrote")
+    __slots__ = (
+        "_at_commit",
+        "_changes",
+        "_closed",
+        "_committed",
+        "_failed",
+        "_isolation",
+        "_jobs",
+        "_kept",
+        "_news",
+        "_notices",
+        "_pending",
+        "_tools",
+        "_writer",
+        "_wrote",
+    )
 
     def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
         super().__init__(principal, tools.readers, tools.cursors, tools.personal)
@@ -85,6 +102,9 @@ class Unit(Reader):
         self._notices: list[str] = []
         self._jobs: list[JobEntry] = []
         self._committed: list[Callable[[], None]] = []
+        self._changes = Changes(tools.audience.tables)
+        self._news: list[News] = []
+        self._at_commit: list[str] = []
         self._writer: Writer | None = None
         self._wrote = False
         self._failed = False
@@ -180,11 +200,15 @@ class Unit(Reader):
         """One writing statement within the transaction; for the runtime's own tables, never for business code."""
         return await self.change(sql, list(arguments), ())
 
-    async def change(self, sql: str, arguments: Sequence[Any], shapes: tuple[Shape, ...]) -> Rows:
-        """Run one statement that writes entities of these shapes within the transaction, after what was added so far."""
+    async def change(self, sql: str, arguments: Sequence[Any], shapes: tuple[Shape, ...], key: UUID | None = None) -> Rows:
+        """Run one statement that writes entities of these shapes within the transaction, after what was added so far.
+
+        `key` is that of the only row that it may write; without one it may be any.
+        """
         kept = await self._begun()
         await self._flush(kept)
         self._wrote = True
+        self._changes.changed(shapes, key)
         return await self._run(kept, Statement(sql, arguments, shapes))
 
     async def flush(self) -> None:
@@ -254,6 +278,7 @@ class Unit(Reader):
             await self._run(kept, statement)
 
     async def _taken(self) -> list[Statement]:
+        self._changes.added(self._pending)
         if any(shape_of(entity).personal for entity in set(map(type, self._pending))):
             self._pending = await self._writing().added(self._pending)
             await self._guard(self._writing())
@@ -281,6 +306,7 @@ class Unit(Reader):
     async def _finish(self) -> None:
         if self._failed:
             raise UnitFailed("a statement of this unit of work has failed; nothing of it was kept")
+        self._announce()
         if not self._in_transaction:
             if not self._holds_back:
                 return
@@ -296,6 +322,16 @@ class Unit(Reader):
         else:
             await self._flush(await self._begun())
         await self._commit()
+
+    def _announce(self) -> None:
+        """What was changed is told by the last statement that is sent anyway: that of the new rows, else the COMMIT."""
+        self._changes.added(self._pending)
+        self._news = self._tools.audience.news(self._changes)
+        told = list(notices(self._news))
+        if self._holds_back:
+            self._notices += told
+        else:
+            self._at_commit = told
 
     async def _commit_alone(self, statement: Statement) -> None:
         """A single statement is a transaction already."""
@@ -317,7 +353,7 @@ class Unit(Reader):
         if BEFORE_COMMIT.armed and self._wrote:
             await BEFORE_COMMIT.reached()
         try:
-            tag = await kept.command("COMMIT")
+            tag = await kept.commit(self._at_commit)
         except BaseException as error:
             if not is_clean(error):
                 # Nobody knows whether it was committed, so nobody may do it a second time.
@@ -371,6 +407,8 @@ class Unit(Reader):
             self.personal.data.doubt(self._writer.made)
 
     def _tell(self) -> None:
+        for news in self._news:
+            self._tools.audience.told(news)
         for callback in self._committed:
             try:
                 callback()

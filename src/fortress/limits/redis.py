@@ -52,7 +52,7 @@ class RedisStore:
     """A LimitStore in Redis. Keys end by themselves, so there is nothing to sweep.
 
     Args:
-        client: must not retry (a repeated take debits twice) and must have short timeouts; `open_redis` makes one.
+        client: must not retry (a repeated take debits twice) and must have short timeouts; `open_client` makes one.
         prefix: of every key.
     """
 
@@ -90,7 +90,12 @@ class RedisStore:
 
 
 def open_redis(url: str, timeout: float, prefix: str = PREFIX) -> RedisStore:
-    """A store on the server at `url` that waits `timeout` seconds at most for a connection, and as long for an answer.
+    """A store on the server at `url`, through `open_client`. Raises CannotStart, as it does."""
+    return RedisStore(open_client(url, timeout), prefix)
+
+
+def open_client(url: str, timeout: float) -> Redis:
+    """A client that waits `timeout` seconds at most for a connection, and as long for an answer, and never asks twice.
 
     It connects with the first call. redis-py closes a connection whose command was cancelled or timed out, so
     that no later command reads an answer that is not its own.
@@ -103,7 +108,7 @@ def open_redis(url: str, timeout: float, prefix: str = PREFIX) -> RedisStore:
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
     except ImportError:
-        raise CannotStart("limits in Redis need the redis package", hint="pip install 'fortress[redis]'") from None
+        raise CannotStart("FORTRESS_REDIS_URL needs the redis package", hint="pip install 'fortress[redis]'") from None
     try:
         pool = BlockingConnectionPool.from_url(
             url,
@@ -116,4 +121,4 @@ def open_redis(url: str, timeout: float, prefix: str = PREFIX) -> RedisStore:
         )
     except ValueError:
         raise CannotStart("FORTRESS_REDIS_URL is not a Redis URL", hint="redis://[:password@]host:port/database") from None
-    return RedisStore(Redis.from_pool(pool), prefix)
+    return Redis.from_pool(pool)

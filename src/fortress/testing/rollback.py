@@ -14,7 +14,7 @@ A test of any of these takes a database of its own instead.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from itertools import count
@@ -106,15 +106,21 @@ class Nested(Kept):
                 raise
 
     async def command(self, sql: str) -> str:
-        if sql == "ROLLBACK" and self.level.broken:
+        """A unit's ROLLBACK."""
+        if self.level.broken:
             return sql
+        await self._end(_undo(self.level.name))
+        return sql
+
+    async def commit(self, notices: Iterable[str] = ()) -> str:
+        del notices
+        await self._end(f"RELEASE SAVEPOINT {self.level.name}")
+        return "COMMIT"
+
+    async def _end(self, sql: str) -> None:
         self._traffic.round_trips += 1
         async with self.level.pool.turn(self.level):
-            if sql == "COMMIT":
-                await self.level.pool.send(f"RELEASE SAVEPOINT {self.level.name}")
-            else:
-                await self.level.pool.send(_undo(self.level.name))
-        return sql
+            await self.level.pool.send(sql)
 
 
 class OneConnection(ReadConnections):

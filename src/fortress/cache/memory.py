@@ -1,0 +1,71 @@
+"""What all shelves of a process share: the room they have, the clock, Redis, and whether news of changes would arrive."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from fortress.background import Background
+from fortress.cache.plan import Plan
+from fortress.cache.remote import Shared
+from fortress.cache.shelf import Shelf
+from fortress.clock import Clock
+
+# Of the room; a larger answer is not kept.
+_LARGEST_SHARE: Final = 8
+
+
+class Memory:
+    """The room of one process.
+
+    Args:
+        room: bytes that all answers together may take, by estimate.
+        patience: seconds that a load may take.
+        shared: the answers that all processes share; None: there is no Redis.
+        draw: a random number in [0, 1).
+
+    Attributes:
+        bytes: taken.
+        shelves: by name of their declaration.
+        certain: whether all news of changes that is not of just now has been heard.
+    """
+
+    def __init__(
+        self,
+        *,
+        room: int,
+        patience: float,
+        clock: Clock,
+        background: Background,
+        shared: Shared | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self.bytes = 0
+        self.largest = room // _LARGEST_SHARE
+        self.patience = patience
+        self.shared = shared
+        self.background = background
+        self.draw = draw
+        self.monotonic = clock.monotonic
+        self.certain: Callable[[], bool] = _never
+        self.shelves: dict[str, Shelf] = {}
+        self._room = room
+
+    @property
+    def keeps(self) -> bool:
+        """Whether there is anything to keep, and room for it."""
+        return self._room > 0 and bool(self.shelves)
+
+    def shelf(self, plan: Plan) -> Shelf:
+        """The shelf of this declaration."""
+        return self.shelves.setdefault(plan.name, Shelf(plan, self))
+
+    def fit(self) -> None:
+        """Let the fullest shelves drop what they used least lately, until everything has room. O(shelves) for each drop."""
+        while self.bytes > self._room:
+            max(self.shelves.values(), key=lambda shelf: shelf.bytes).evict()
+
+
+def _never() -> bool:
+    return False
