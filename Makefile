@@ -9,8 +9,9 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-v
 # Processes that the tests run in, and whatever else pytest shall be told.
 JOBS ?= 2
 ARGS ?=
+SEEDS ?= 200
 
-.PHONY: help install serve test check bench bench-full lock clean
+.PHONY: help install serve test crash check bench bench-full lock clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -23,6 +24,9 @@ serve: install ## the shop on 127.0.0.1:8000, with all it needs
 
 test: install ## the whole suite (JOBS=0 for one process, ARGS=... for pytest)
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+crash: install ## servers killed at every named place and at random, with SEEDS seeds
+	@$(BIN)/pytest -n $(JOBS) --timeout 7200 --crash-seeds $(SEEDS) tests/faults/crash $(ARGS)
 
 check: install ## lint, format, types, fences, sizes
 	$(BIN)/ruff check .

@@ -5,11 +5,13 @@ Whatever follows from the app is made anew: pytest keeps a session's fixtures, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import pytest
+from tests.faults.conftest import Connection
 from tests.faults.crash.ledger.manifest import ledger
 from tests.faults.harness.serving import ROOT
 
@@ -41,6 +43,14 @@ def app_state(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def app_template(databases: Databases, app_state: Path) -> Iterator[str]:
     with template_of(Fortress(title="Ledger", domains=[*standard, ledger]), databases, app_state) as name:
         yield name
+
+
+@pytest.fixture
+async def owner(database_url: str) -> AsyncIterator[Connection]:
+    """The database owner's connection to this test's database."""
+    connection = await asyncpg.connect(database_url, timeout=10)
+    yield connection
+    await connection.close(timeout=10)
 
 
 @pytest.fixture(scope="session")

@@ -1,48 +1,51 @@
 """Killed at each named place and at random moments: what was acknowledged is there, once, in order, and nothing else is.
 
-It must take more than 5 s: each kill takes a server of its own, and a few seeds are few enough. `make crash` tries 200.
+It must take more than 5 s: each kill takes a server of its own, and a few seeds are few. `make crash` tries 200.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 from typing import Final
 
 import pytest
-from tests.faults.crash.ledger.traces import ACCOUNTS, enter, enter_hastily, read_traces
+from tests.faults.conftest import Connection
+from tests.faults.crash.ledger.traces import ACCOUNTS, enter, enter_hastily, left, pass_time, read_traces
 
 from fortress.testing.crash import CrashRun
-from fortress.testing.crash_traces import Outcome, Wrong, compare
+from fortress.testing.crash_traces import Finding, Outcome, Wrong, compare
 from fortress.testing.processes import ServerProcess
 
 pytestmark = pytest.mark.faults
 
-PLACES: Final = ["before_commit", "after_commit_before_wake", "after_commit_before_answer"]
+PLACES: Final = ["before_commit", "after_commit_before_wake", "after_commit_before_answer", "ledger.after_settling"]
 FIRST: Final = 30
 
 
-async def nothing_left() -> int:
-    return 0
+async def recovered(run: CrashRun, owner: Connection) -> list[Finding]:
+    """What is wrong when everything has been done that was left."""
+    await pass_time(owner)
+    await run.recover(partial(left, owner))
+    return compare(run.attempts, await read_traces(owner))
 
 
-async def test_nothing_acknowledged_is_lost(server_process: ServerProcess, crash_seeds: range) -> None:
+async def test_nothing_acknowledged_is_lost(server_process: ServerProcess, owner: Connection, crash_seeds: range) -> None:
     run = CrashRun(server_process, enter, aggregates=ACCOUNTS)
     for seed in crash_seeds:
         for place in PLACES:
             await run.crash(seed, f"{place}:kill@hit={Random(f'{place}{seed}').randint(1, FIRST)}")
         await run.crash(seed)
-    await run.recover(nothing_left)
-    assert compare(run.attempts, await read_traces(server_process.database_url)) == []
+    assert await recovered(run, owner) == []
     assert run.fired == len(PLACES) * len(crash_seeds)
     assert {attempt.outcome for attempt in run.attempts} == set(Outcome)
 
 
-async def test_a_server_that_says_so_too_early_is_found_out(server_process: ServerProcess) -> None:
+async def test_a_server_that_says_so_too_early_is_found_out(server_process: ServerProcess, owner: Connection) -> None:
     run = CrashRun(server_process, enter_hastily, aggregates=ACCOUNTS)
     await run.crash(1, "before_commit:kill@hit=10")
-    await run.recover(nothing_left)
-    found = compare(run.attempts, await read_traces(server_process.database_url))
-    assert {finding.wrong for finding in found} == {Wrong.LOST}
+    facts, *_ = await read_traces(owner)
+    assert {finding.wrong for finding in compare(run.attempts, [facts])} == {Wrong.LOST}
 
 
 async def test_what_is_left_is_not_waited_for_for_ever(server_process: ServerProcess) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.crash.ledger import rest
+from tests.faults.crash.ledger import handlers, rest
 from tests.faults.crash.ledger.events import EntryMade
 from tests.faults.crash.ledger.models import Effect, Entry
 from tests.faults.crash.ledger.repository import EffectRepository, EntryRepository
@@ -16,5 +16,6 @@ ledger = Domain(
     facts=[EntryMade],
     models=[Entry, Effect],
     routes=rest,
+    handlers=handlers,
     migrations=migrations_beside(__name__),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.faults.crash.ledger.events import EntryMade
+from tests.faults.crash.ledger.handlers import settle
 from tests.faults.crash.ledger.models import Entry
 from tests.faults.crash.ledger.repository import EntryRepository
 
@@ -36,6 +37,7 @@ class LedgerService:
         async with self._database.unit(caller) as unit:
             await self._entries.add(unit, entry)
             unit.record(EntryMade(account=account, number=number))
+            unit.enqueue(settle, account=account, number=number)
             unit.audit("ledger.entered", target=account, detail={"number": number})
             if refuse:
                 await unit.flush()

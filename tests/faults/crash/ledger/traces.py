@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Final
-
-import asyncpg
+from typing import TYPE_CHECKING, Final
 
 from fortress.testing.client import Reply
 from fortress.testing.crash import Operation
 from fortress.testing.crash_traces import Mark, Trace
 from fortress.testing.live import LiveClient
 
+if TYPE_CHECKING:
+    from tests.faults.conftest import Connection
+
 # Few, so that operations meet.
 ACCOUNTS: Final = tuple(f"00000000-0000-7000-8000-{number:012x}" for number in range(1, 7))
 REFUSED_SHARE: Final = 0.1
 
 _TRACES: Final = {
-    "entries": "SELECT number, account::text FROM entries ORDER BY id",
     "facts": """
         SELECT (payload->>'number')::bigint, aggregate::text FROM events WHERE name = 'EntryMade' ORDER BY tx, seq""",
+    "entries": "SELECT number, account::text FROM entries ORDER BY id",
     "audit": """
         SELECT (detail->>'number')::bigint, target FROM audit_log WHERE action = 'ledger.entered' ORDER BY tx, seq""",
+    "settled": "SELECT number, account::text FROM effects WHERE place = 'settle' ORDER BY position",
 }
-# Ids are made before the transaction begins: theirs is no order that anybody promised.
-_UNORDERED: Final = {"entries"}
+# Ids are made before the transaction begins, and jobs run side by side: theirs is no order that anybody promised.
+_UNORDERED: Final = {"entries", "settled"}
+_LEFT: Final = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+# All workers are dead: nobody need wait until their silence has lasted long enough.
+_PASS_TIME: Final = """
+    WITH workers AS (UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour')
+    UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()"""
 
 
 async def enter(client: LiveClient, operation: Operation) -> Reply:
@@ -37,11 +44,17 @@ async def enter_hastily(client: LiveClient, operation: Operation) -> Reply:
     return await client.post("/hasty-entries", {"account": operation.aggregate, "number": operation.number})
 
 
-async def read_traces(url: str) -> list[Trace]:
+async def left(connection: Connection) -> int:
+    """How many jobs still wait or run."""
+    return int(await connection.fetchval(_LEFT))
+
+
+async def pass_time(connection: Connection) -> None:
+    """Let the dead be known to be dead, and what waits for its next try come now."""
+    await connection.execute(_PASS_TIME)
+
+
+async def read_traces(connection: Connection) -> list[Trace]:
     """Everything that operations left behind, the facts first: theirs is the order that counts."""
-    connection = await asyncpg.connect(url, timeout=10)
-    try:
-        found = {name: await connection.fetch(sql) for name, sql in _TRACES.items()}
-    finally:
-        await connection.close(timeout=10)
+    found = {name: await connection.fetch(sql) for name, sql in _TRACES.items()}
     return [Trace(name, [Mark(*row) for row in rows], ordered=name not in _UNORDERED) for name, rows in found.items()]
