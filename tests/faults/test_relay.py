@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -65,7 +65,7 @@ def project(tmp_path: Path) -> Path:
 
 
 async def test_each_order_is_heard_once_whoever_is_frozen_or_killed(serve: Callable[..., Server], project: Path, stream: str) -> None:
-    broker = {"broker_url": NATS_URL, "limit_store": "memory", "workers": 1}
+    broker: dict[str, Any] = {"broker_url": NATS_URL, "limit_store": "memory", "workers": 1}
     there = await asyncio.to_thread(
         serve, target=LISTENER, directory=project, broker_stream=f"{stream}_there", broker_hear=stream, **broker
     )
