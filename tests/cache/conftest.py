@@ -6,7 +6,6 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -149,20 +148,22 @@ async def start(
     url = request.getfixturevalue("redis_url") if shared_prefix else ""
     async with AsyncExitStack() as stack:
 
-        async def started(*, room: int = 1 << 24, **given: Any) -> Process:
+        async def started(*, redis_at: str = "", patience: float = 1.0) -> Process:
             settings = Settings.model_validate({"database_readers": 4, "database_writers": 2})
             database = Database(cache_url, settings, secret=SECRET, clock=CLOCK, ids=IDS, schema=schema)
             stack.push_async_callback(database.close)
-            memory = Memory(room=room, patience=10, clock=CLOCK, background=Background(), **given)
+            memory = Memory(room=1 << 24, patience=10, clock=CLOCK, background=Background())
             if shared_prefix:
-                client = open_client(url, 1.0)
+                client = open_client(redis_at or url, patience)
                 stack.push_async_callback(client.aclose)
-                memory.shared = await stack.enter_async_context(sharing(RedisAnswers(client, IDS, shared_prefix)))
+                answers = RedisAnswers(client, IDS, shared_prefix)
+                memory.shared = await stack.enter_async_context(sharing(answers, patience))
             stack.push_async_callback(memory.background.finish, 5)
             process = Process(database, memory, Bus(lambda: asyncpg.connect(cache_url), CLOCK))
             stack.push_async_callback(process.bus.stop)
             await process.start()
-            await process.settled()
+            if not redis_at:
+                await process.settled()
             return process
 
         yield started

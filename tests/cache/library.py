@@ -85,7 +85,25 @@ class Loans(Repository[Loan]):
     all = many(select(Loan))
 
 
-REPOSITORIES: list[type[Any]] = [Books, Chapters, Notes, Loans]
+class Figures:
+    """What is worked out of several questions."""
+
+    def __init__(self) -> None:
+        self.worked = 0
+
+    @cached(seconds=60, reads=[Book, Chapter])
+    async def average(self, caller: Principal, least: int = 0) -> tuple[str, int]:
+        """Not what its name says, but it depends on everything that it is given."""
+        self.worked += 1
+        return str(caller.id), least
+
+    @cached(seconds=60, reads=[Book])
+    async def nothing(self) -> int | None:
+        self.worked += 1
+        return None
+
+
+REPOSITORIES: list[type[Any]] = [Books, Chapters, Notes, Loans, Figures]
 ENTITIES: list[type[Entity]] = [Book, Chapter, Note, Loan]
 books, chapters, notes, loans = Books(), Chapters(), Notes(), Loans()
 ANN = Principal(uuid4(), Method.SESSION)

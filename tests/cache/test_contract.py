@@ -9,13 +9,13 @@ import asyncpg
 import msgspec
 import pytest
 from tests.cache.conftest import Process, Start, eventually
-from tests.cache.library import ANN, BEN, CLERK, Chapter, Loan, Note, Thickness, book, books, chapters, loans, notes
+from tests.cache.library import ANN, BEN, CLERK, Book, Chapter, Figures, Loan, Note, Thickness, book, books, chapters, loans, notes
 
 from fortress.data import PageQuery
 from fortress.data.bus import CHANNEL
 from fortress.data.changes import TOPIC
 from fortress.errors import Invalid, NotFound
-from fortress.security import SYSTEM
+from fortress.security import SYSTEM, Reach
 
 
 async def added(process: Process, *rows: object) -> None:
@@ -239,3 +239,45 @@ async def test_hundreds_who_ask_at_once_make_one_load(process: Process) -> None:
     answers = await asyncio.gather(*(books.all(process.reader(ANN)) for _ in range(500)))
     assert all(answer == (emma,) for answer in answers)
     assert process.loads == 1
+
+
+async def test_a_method_answers_once_for_each_caller_and_each_argument(start: Start) -> None:
+    here, there = await start(), await start()
+    figures, elsewhere = Figures(), Figures()
+    here.caches.adopt(figures)
+    there.caches.adopt(elsewhere)
+    grown = msgspec.structs.replace(ANN, grants=1)
+    for _ in range(2):
+        answers = [await figures.average(who, least) for who in (ANN, BEN, ANN.reaching(Reach.ANY), grown) for least in (0, 1)]
+    assert [answer[0] for answer in answers] == [str(who.id) for who in (ANN, BEN, ANN, ANN) for _ in range(2)]
+    assert figures.worked == 8
+    await here.settled()
+    assert await elsewhere.average(ANN, 0) == answers[0]
+    assert elsewhere.worked == (0 if there.memory.shared else 1)
+    await added(there, Chapter(uuid4(), (await kept_book(there)).id, "1"))
+    await here.caught_up()
+    await figures.average(ANN, 0)
+    assert figures.worked == 9
+
+
+async def kept_book(process: Process) -> Book:
+    emma = book()
+    await added(process, emma)
+    return emma
+
+
+async def test_a_method_that_finds_nothing_says_so_once(process: Process) -> None:
+    figures = Figures()
+    process.caches.adopt(figures)
+    assert [await figures.nothing(), await figures.nothing(), figures.worked] == [None, None, 1]
+
+
+async def test_who_keeps_nothing_tells_of_what_they_change_nevertheless(start: Start) -> None:
+    """A command: its process hears no news, so it believes nothing, but it changes rows like any other."""
+    server, command = await start(), await start()
+    await command.bus.stop()
+    command.database.remembered.clear()
+    await books.all(server.reader())
+    emma = await kept_book(command)
+    await server.caught_up()
+    assert await books.all(server.reader()) == (emma,)

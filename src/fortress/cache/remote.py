@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 
@@ -89,7 +89,7 @@ class Shared:
             return None
         place = self._envelopes.place(plan.name.encode(), plan.version, key)
         marks = _marks(plan, row)
-        answered = await self._ask(self._answers.look(place, marks))
+        answered = await self._ask(lambda: self._answers.look(place, marks))
         if answered is None:
             return None
         sealed, left, tokens = answered
@@ -105,11 +105,11 @@ class Shared:
         given = (look.place, look.tokens, took, packed)
         sealed = await asyncio.to_thread(close, *given) if len(packed) > _HEAVY else close(*given)
         if sealed is not None:
-            await self._ask(self._answers.fill(look.place, look.marks, look.tokens, sealed, life))
+            await self._ask(lambda: self._answers.fill(look.place, look.marks, look.tokens, sealed, life))
 
     async def claim(self, look: Look, took: float) -> bool:
         """Whether this process is the one to load it anew; also when Redis can't be asked."""
-        claimed = await self._ask(self._answers.claim(look.place, 2 * took))
+        claimed = await self._ask(lambda: self._answers.claim(look.place, 2 * took))
         return claimed is not False
 
     def believed(self, plan: Plan) -> bool:
@@ -157,7 +157,11 @@ class Shared:
         return told
 
     async def _tell(self, news: bytes, marks: tuple[bytes, ...]) -> bool:
-        return await self._ask(_done(self._answers.tell(news, marks))) is not None
+        async def told() -> bool:
+            await self._answers.tell(news, marks)
+            return True
+
+        return await self._ask(told) is not None
 
     async def _opened(self, plan: Plan, place: bytes, sealed: bytes, left: float, tokens: tuple[bytes, ...]) -> Found | None:
         if len(sealed) > _HEAVY:
@@ -173,14 +177,13 @@ class Shared:
         except msgspec.MsgspecError:
             return None
 
-    async def _ask(self, question: Awaitable[T]) -> T | None:
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T | None:
         """The answer; None when there is none in time, or nobody may be asked just now."""
         if not self._breaker.admits(self._monotonic()):
-            _unasked(question)
             return None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await question
+                answer = await question()
         except Exception as error:
             # Whatever the client may raise: the answer is somewhere else too.
             self.errors += 1
@@ -194,17 +197,6 @@ class Shared:
             self._cut_off = False
             self.doubt()
         return answer
-
-
-async def _done(work: Awaitable[None]) -> bool:
-    await work
-    return True
-
-
-def _unasked(question: Awaitable[Any]) -> None:
-    close = getattr(question, "close", None)
-    if close is not None:
-        close()
 
 
 def _marks(plan: Plan, row: UUID | None) -> tuple[bytes, ...]:
