@@ -247,8 +247,9 @@ async def test_a_method_answers_once_for_each_caller_and_each_argument(start: St
     here.caches.adopt(figures)
     there.caches.adopt(elsewhere)
     grown = msgspec.structs.replace(ANN, grants=1)
-    for _ in range(2):
-        answers = [await figures.average(who, least) for who in (ANN, BEN, ANN.reaching(Reach.ANY), grown) for least in (0, 1)]
+    asked = [(who, least) for who in (ANN, BEN, ANN.reaching(Reach.ANY), grown) for least in (0, 1)]
+    answers = [await figures.average(*given) for given in asked]
+    assert [await figures.average(*given) for given in asked] == answers
     assert [answer[0] for answer in answers] == [str(who.id) for who in (ANN, BEN, ANN, ANN) for _ in range(2)]
     assert figures.worked == 8
     await here.settled()
