@@ -1,13 +1,13 @@
 """Crash tests: a real server under load dies at a named place or at a random moment, and comes back; again and again.
 
-    run = CrashRun(server, place_order, aggregates=baskets)
+    run = CrashRun(server_process, place_order, aggregates=products)
     for seed in crash_seeds:
         await run.crash(seed, "after_commit_before_answer:kill@hit=3")
-    await run.recover(nothing_left)
+    await run.recover(how_much_is_left)
     assert compare(run.attempts, [Trace("orders", ...), Trace("facts", ...)]) == []
 
 What clients were told is kept in `attempts`, over all lives of the server; `fortress.testing.crash_traces` compares it with
-what is there at the end.
+what is there at the end. docs/guide-crash-tests.md shows a whole test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from itertools import count
 from random import Random
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -26,6 +26,8 @@ from fortress.testing.client import Reply
 from fortress.testing.crash_traces import Attempt, Outcome
 from fortress.testing.live import LiveClient, Wire
 from fortress.testing.processes import DidNotStart, ServerProcess
+
+T = TypeVar("T")
 
 WRITERS: Final = 4
 OPERATIONS: Final = 60
@@ -77,6 +79,15 @@ class CrashRun:
         self._writers = writers
         self._ticks = count(1)
         self._over = asyncio.Event()
+
+    async def prepare(self, work: Callable[[LiveClient], Awaitable[T]]) -> T:
+        """One life without a crash, for what must be there before the others: people, products. Gives what the work gives."""
+        self._server.settings["failpoint"] = ""
+        await asyncio.to_thread(self._server.start)
+        async with LiveClient(self._server.port) as client:
+            done = await work(client)
+        await asyncio.to_thread(self._server.stop)
+        return done
 
     async def crash(self, seed: int, failpoint: str = "", *, operations: int = OPERATIONS) -> None:
         """One life: start, work, die.
