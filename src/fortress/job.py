@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Final, Literal, get_type_hints
 from zlib import crc32
 
@@ -24,7 +25,8 @@ Period = Literal["minute", "hour", "day", "week", "month"]
 
 USUAL_RETRY: Final = backoff(times=8)
 USUAL_SECONDS: Final = 300.0
-_ROOM: Final = "handlers"
+# Where a domain's jobs and subscribers stand: a job that a use case enqueues beside it, for the service can't import its handlers.
+_ROOMS: Final = ("handlers", "service")
 
 
 class Priority(IntEnum):
@@ -191,9 +193,9 @@ def every(
 
 
 def named(run: Run) -> str:
-    """What a handler is called: by the domain in whose `handlers` it stands, and its own name."""
+    """What a handler is called: by the domain in whose `handlers` or `service` it stands, and its own name."""
     *_, last = rooms = run.__module__.split(".")
-    domain = rooms[rooms.index(_ROOM) - 1] if _ROOM in rooms[1:] else last
+    domain = next((before for before, room in pairwise(rooms) if room in _ROOMS), last)
     return f"{domain}.{run.__name__}"
 
 

@@ -14,6 +14,7 @@ from fortress.bootstrap.container import Container
 from fortress.data import Database, PageQuery
 from fortress.errors import NotFound
 from fortress.security import SYSTEM, Method, Principal, Reach
+from fortress.testing.jobs import Jobs, WaitingJob
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
 from shop.orders.models import OrderLine, OrderStatus, Product
 from shop.orders.rest import Item, PlaceOrder
@@ -168,3 +169,28 @@ def test_a_note_is_text_of_some_lines(note: str) -> None:
     with pytest.raises(ValidationError):
         PlaceOrder(items=[Item(sku="TEA", quantity=1)], note=note)
     assert PlaceOrder(items=[Item(sku="TEA", quantity=1)], note="one\r\ntwo ünï").note
+
+
+async def test_an_order_leaves_a_look_at_the_shelves_which_tells_what_is_scarce(
+    orders: OrderService, rolled_back: Database, ann: Principal, jobs: Jobs
+) -> None:
+    await orders.place({"TEA-GREEN": 1, "HONEY-JAR": 1}, ann)
+    assert await jobs.waiting() == [WaitingJob("orders.look_at_shelves", {"skus": ["HONEY-JAR", "TEA-GREEN"]})]
+    assert await jobs.settle() == 1
+    assert await jobs.waiting() == []
+    told = await rolled_back.reader(SYSTEM).rows("SELECT payload->>'sku' AS sku, request_id FROM events WHERE name = 'StockLow'", [])
+    assert [row["sku"] for row in told] == ["HONEY-JAR"]
+
+
+async def test_what_nobody_paid_for_is_called_off_and_what_can_not_be_holds_nothing_back(
+    orders: OrderService, rolled_back: Database, ann: Principal
+) -> None:
+    before = await stock(rolled_back)
+    old, shipped, fresh = [await orders.place(BASKET, ann) for _ in range(3)]
+    await rolled_back.run("UPDATE orders SET created_at = created_at - interval '15 days' WHERE id <> $1", fresh.id)
+    await rolled_back.run("UPDATE orders SET status = 'shipped' WHERE id = $1", shipped.id)
+    await orders.release_unpaid()
+    await orders.release_unpaid()
+    assert [(await orders.read(one.id, ann)).status.value for one in (old, shipped, fresh)] == ["cancelled", "shipped", "placed"]
+    after = await stock(rolled_back)
+    assert {sku: before[sku] - left for sku, left in after.items() if left != before[sku]} == {"TEA-GREEN": 4, "CUP-STONE": 2}

@@ -22,3 +22,12 @@ class OrderCancelled(Fact, frozen=True):
     version: ClassVar[int] = 1
     order_id: UUID
     buyer_id: UUID
+
+
+class StockLow(Fact, frozen=True):
+    """Few units of a product are left; told again with each order until somebody restocks it."""
+
+    version: ClassVar[int] = 1
+    product_id: UUID
+    sku: str
+    left: int

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from fortress import Domain, migrations_beside
-from shop.orders import rest
+from shop.orders import handlers, rest
 from shop.orders.contract import Orders
-from shop.orders.events import OrderCancelled, OrderPlaced
+from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
 from shop.orders.models import Order, Product
 from shop.orders.policy import CANCEL, CLERK, CUSTOMER, PLACE, READ
 from shop.orders.repository import OrderRepository, ProductRepository
-from shop.orders.service import OrderRecords, OrderService, stock_the_shelves
+from shop.orders.service import OrderRecords, OrderService, look_at_shelves, stock_the_shelves
 
 orders = Domain(
     name="orders",
@@ -17,9 +17,10 @@ orders = Domain(
     services=[OrderService, OrderRecords, OrderRepository, ProductRepository],
     permissions=[READ, PLACE, CANCEL],
     roles=[CUSTOMER, CLERK],
-    facts=[OrderPlaced, OrderCancelled],
+    facts=[OrderPlaced, OrderCancelled, StockLow],
     models=[Order, Product],
     routes=rest,
+    handlers=[handlers, look_at_shelves],
     migrations=migrations_beside(__name__),
     personal=OrderRecords,
     demo=stock_the_shelves,

@@ -57,6 +57,7 @@ class Order(Entity, frozen=True):
     __indexes__ = (
         Index("idx_orders_user_created", "user_id", desc("created_at"), desc("id")),
         Index("idx_orders_created", desc("created_at"), desc("id")),
+        Index("idx_orders_placed", "created_at", where="status = 'placed'"),
     )
 
     id: Key

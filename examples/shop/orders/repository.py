@@ -45,4 +45,8 @@ class OrderRepository(Repository[Order]):
     forget_notes = change(
         update(Order).where(Order.c.user_id == param("person"), Order.c.note.is_not(None)).values(note=None, version=Order.c.version + 1)
     )
+    unpaid_before = many(
+        select(Order).where(Order.c.status == OrderStatus.PLACED, Order.c.created_at < param("moment")).order_by(Order.c.created_at),
+        limit=500,
+    )
     placed_by = many(select(Order).where(Order.c.user_id == param("person"), Order.c.status == OrderStatus.PLACED))

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from fortress import Clock, FieldError, Ids, PersonalRecords
+from fortress import Clock, Conflict, FieldError, Ids, PersonalRecords
 from fortress.data import Database, Page, PageQuery, Unit
+from fortress.events import LOW, job
 from fortress.security import SYSTEM, Principal
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
-from shop.orders.events import OrderCancelled, OrderPlaced
+from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
 from shop.orders.models import Order, OrderLine, OrderStatus, Product
 from shop.orders.repository import OrderRepository, ProductRepository
+
+PAY_WITHIN: Final = timedelta(days=14)
+SCARCE: Final = 5
 
 
 class OrderService:
@@ -59,6 +65,7 @@ class OrderService:
             await self._orders.add(unit, order)
             unit.record(OrderPlaced(order_id=order.id, buyer_id=buyer.id, total=order.total))
             unit.audit("orders.placed", target=order.id, detail={"total": str(order.total)})
+            unit.enqueue(look_at_shelves, skus=sorted(wanted))
         return order
 
     async def cancel(self, order_id: UUID, caller: Principal) -> Order:
@@ -79,6 +86,20 @@ class OrderService:
             unit.audit("orders.cancelled", target=order.id)
         return cancelled
 
+    async def release_unpaid(self) -> None:
+        """Call off what was not paid within PAY_WITHIN, each order by itself; what is shipped meanwhile stays."""
+        before = self._clock.now() - PAY_WITHIN
+        for order in await self._orders.unpaid_before(self._database.reader(SYSTEM), moment=before):
+            with suppress(Conflict):
+                await self.cancel(order.id, SYSTEM)
+
+    async def note_scarcity(self, skus: Sequence[str]) -> None:
+        """Say of which of these products few units are left."""
+        async with self._database.unit(SYSTEM) as unit:
+            for product in await self._products.of_skus(unit, skus=list(skus)):
+                if product.stock < SCARCE:
+                    unit.record(StockLow(product_id=product.id, sku=product.sku, left=product.stock))
+
     async def open_orders_of(self, person: UUID) -> int:
         """How many orders of this person are not finished yet."""
         return len(await self._orders.placed_by(self._database.reader(SYSTEM), person=person))
@@ -89,6 +110,12 @@ class OrderService:
             known = await self._products.of_skus(unit, skus=list(wanted))
             raise why_not(wanted, known, {product.sku for product in taken})
         return taken
+
+
+@job(priority=LOW)
+async def look_at_shelves(skus: list[str], orders: OrderService) -> None:
+    """After a sale: tell whoever restocks, when little is left."""
+    await orders.note_scarcity(skus)
 
 
 class OrderRecords(PersonalRecords):

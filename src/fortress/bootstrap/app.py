@@ -147,6 +147,16 @@ class Fortress:
         finally:
             await runtime.close()
 
+    @asynccontextmanager
+    async def working(self, settings: Settings) -> AsyncIterator[Runtime]:
+        """Run jobs, without serving, for as long as the block lasts. Raises CannotStart."""
+        runtime = self._runtime(settings)
+        await runtime.start_working()
+        try:
+            yield runtime
+        finally:
+            await runtime.close()
+
     async def _furnish(self, runtime: Runtime, settings: Settings) -> str | None:
         for domain in self.domains:
             if domain.demo is not None:

@@ -18,10 +18,12 @@ from fortress import context
 from fortress.commands.audit import AuditKeeper, Verdict
 from fortress.data.embedded import EmbeddedServer
 from fortress.errors import CannotStart, Invalid, Refusal
+from fortress.events.jobs.desk import JobDesk
 from fortress.settings import Settings, read_settings
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
+    from fortress.bootstrap.runtime import Runtime
     from fortress.data.migration import Migrations
 
 P = TypeVar("P")
@@ -53,6 +55,8 @@ _HINTS: Final = {
     "roles.held": "take it from them first: fortress role assign USER --take ROLE",
     "access.last_administrator": "make somebody else one first: fortress role assign USER admin",
     "permissions.not_found": "fortress role permissions shows which there are",
+    "jobs.not_found": "fortress jobs list shows which there are",
+    "jobs.not_revivable": "fortress jobs show ID tells how it stands",
     "request.stale_version": "try again",
 }
 
@@ -112,12 +116,18 @@ class Project:
         Raises:
             CannotStart: the database is not of this release, or a service refused; says why.
         """
+        return self._with_runtime(lambda runtime: work(runtime.provider))
 
+    def at_desk(self, work: Callable[[JobDesk], Awaitable[T]], /) -> T:
+        """What `work` gives, done at the desk of the project's jobs as the operator at this shell. Raises CannotStart, as `ask`."""
+        return self._with_runtime(lambda runtime: work(JobDesk(runtime.database, [job.name for job in runtime.assembly.jobs])))
+
+    def _with_runtime(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
         async def run(app: Fortress, settings: Settings) -> T:
             context.operator.set(operator())
             async with app.opened(settings) as runtime:
                 await runtime.require_schema()
-                return await work(runtime.provider)
+                return await work(runtime)
 
         with self.opened() as (app, settings):
             try:

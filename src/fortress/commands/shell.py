@@ -7,6 +7,7 @@ import typer
 from fortress.commands.apikey import apikey_app
 from fortress.commands.audit import audit_app
 from fortress.commands.inspect import InspectCommands
+from fortress.commands.jobs import jobs_app
 from fortress.commands.keys import keys_app
 from fortress.commands.mail import mail_app
 from fortress.commands.migrate import migrate_app
@@ -14,6 +15,7 @@ from fortress.commands.project import LoadApp, Project
 from fortress.commands.role import role_app
 from fortress.commands.serve import ServeCommand
 from fortress.commands.user import user_app
+from fortress.commands.worker import WorkerCommand
 
 
 def shell(load: LoadApp) -> typer.Typer:
@@ -27,11 +29,12 @@ def shell(load: LoadApp) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ServeCommand(project).serve, inspect.check, inspect.routes, inspect.doctor):
+    for command in (ServeCommand(project).serve, WorkerCommand(project).worker, inspect.check, inspect.routes, inspect.doctor):
         app.command()(command)
     app.add_typer(migrate_app(project.migrations), name="migrate")
     app.add_typer(audit_app(project.verify_audit_log), name="audit")
     app.add_typer(keys_app(project), name="keys")
+    app.add_typer(jobs_app(project.at_desk), name="jobs")
     app.add_typer(mail_app())
     for group in (user_app, role_app, apikey_app):
         app.add_typer(group(project.ask))

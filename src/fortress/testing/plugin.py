@@ -23,6 +23,7 @@ from fortress.testing.callers import Callers
 from fortress.testing.client import Client
 from fortress.testing.databases import Databases
 from fortress.testing.fakes import RecordingMailer
+from fortress.testing.jobs import Jobs
 from fortress.testing.network import loopback_only
 from fortress.testing.nursery import Nursery
 from fortress.testing.processes import ServerProcess
@@ -173,6 +174,20 @@ def rolled_back(services: Container) -> Database:
     return services.get(Database)
 
 
+@pytest.fixture
+def jobs(app: Fortress, request: pytest.FixtureRequest) -> Jobs:
+    """The jobs of this test, of its `services` or of the running app: `await jobs.waiting()`, `await jobs.settle()`."""
+
+    def container() -> Container:
+        if "services" in request.fixturenames:
+            found: Container = request.getfixturevalue("services")
+            return found
+        assert app.runtime is not None, "jobs are those of `services` or of `running`"
+        return app.runtime.container
+
+    return Jobs(app.assemble().jobs, container)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def network() -> Iterator[None]:
     """Nothing in the tests' own process reaches further than this machine; a project that must overrides this fixture."""
@@ -221,7 +236,7 @@ def _settings(url: str, state: Path, **more: Any) -> Settings:
         argon2_memory=12_288,
         argon2_time=1,
         limit_store="memory",
-        # A test runs its jobs when it wants to: `await settle()`.
+        # A test runs its jobs when it wants to: `await jobs.settle()`.
         worker="apart",
         log_level="warning",
         **more,
