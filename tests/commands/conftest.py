@@ -51,7 +51,7 @@ class Shell:
         self.ann = Caller("nobody yet")
         self.key = ""
 
-    def __call__(self, *words: str, answer: str | None = None) -> Ended:
+    def __call__(self, *words: object, answer: str | None = None) -> Ended:
         result = CliRunner().invoke(shell(lambda _: self._app), [str(word) for word in words], input=answer)
         if isinstance(result.exception, CannotStart):
             return Ended(1, result.output, result.exception.problem, result.exception.hint)

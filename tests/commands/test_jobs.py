@@ -45,7 +45,7 @@ def test_jobs_are_listed_by_state_and_name_and_none_is_lost(run: Shell) -> None:
     assert [line.split()[0] for line in lines] == ["id", *map(str, sorted(states, reverse=True))]
     assert "old.gone (unknown here)" in lines[1]
     assert "3 of 10, counting" in lines[3]
-    assert lines[2].endswith("SmtpDown")
+    assert lines[2].rstrip().endswith("SmtpDown")
     assert [job["id"] for job in run("jobs", "list", "--status", "dead", "--json").json()] == [dead]
     assert [job["id"] for job in run("jobs", "list", "--name", "old.gone", "--json").json()] == [unknown]
     assert [job["id"] for job in run("jobs", "list", "--most", "2", "--json").json()] == [unknown, dead]

@@ -35,7 +35,8 @@ UNION ALL SELECT 'constraint ' || conrelid::regclass || ' ' || conname || ' ' ||
     WHERE conrelid::regclass::text LIKE 'procrastinate%' AND contype <> 'n'
 UNION ALL SELECT 'column ' || c.relname || ' ' || a.attnum || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || ' '
     || a.attnotnull || ' ' || a.attidentity::text || ' ' || coalesce(pg_get_expr(d.adbin, d.adrelid), '')
-    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+    FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0
+    LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
     WHERE c.relname LIKE 'procrastinate%' AND c.relkind IN ('r', 'c') AND c.relnamespace = 'public'::regnamespace
 UNION ALL SELECT 'label ' || enumtypid::regtype || ' ' || enumlabel || ' ' || enumsortorder FROM pg_enum
 ORDER BY 1"""
