@@ -452,7 +452,7 @@ SPARSE = strict(per_minute(2))
 
 async def test_what_is_given_back_of_a_strict_limit_can_be_spent_again(limiter: Limiter) -> None:
     assert [(await limiter.charge(SPARSE, "a")).allowed for _ in range(3)] == [True, True, False]
-    await limiter.give_back(SPARSE, "a")
+    limiter.give_back(SPARSE, "a")
     assert [(await limiter.charge(SPARSE, "a")).allowed for _ in range(2)] == [True, False]
 
 
@@ -461,16 +461,44 @@ async def test_what_was_allowed_without_the_store_is_given_back_without_it(limit
     limit = strict(per_minute(1))
     assert (await limiter.charge(limit, "a")).allowed
     assert not (await limiter.charge(limit, "a")).allowed
-    await limiter.give_back(limit, "a")
+    limiter.give_back(limit, "a")
     assert (await limiter.charge(limit, "a")).allowed
 
 
 async def test_what_can_not_be_given_back_to_a_store_that_is_away_is_lost(limiter: Limiter, store: Watched) -> None:
     await limiter.charge(SPARSE, "a")
     store.error = OSError()
-    await limiter.give_back(SPARSE, "a")
+    limiter.give_back(SPARSE, "a")
+    await returned(limiter)
+    assert store.returned == [0, 1]
+    assert not limiter._returning
+
+
+async def returned(limiter: Limiter) -> None:
+    """Wait until what was given back has gone to the store."""
+    returner = limiter._returner
+    assert returner is not None
+    await returner
+
+
+async def test_what_is_given_back_goes_with_the_next_charge(limiter: Limiter, store: Watched) -> None:
+    for _ in range(20):
+        assert (await limiter.charge(SPARSE, "a")).allowed
+        limiter.give_back(SPARSE, "a")
+    await limiter.charge(SPARSE, "a")
+    assert store.returned == [0, *[1] * 20]
+
+
+async def test_what_is_given_back_and_not_asked_for_goes_back_by_itself(limiter: Limiter, store: Watched) -> None:
+    await limiter.charge(SPARSE, "a")
+    await limiter.charge(SPARSE, "b")
+    for key in "ab":
+        limiter.give_back(SPARSE, key)
+    await returned(limiter)
+    assert store.returned == [0, 0, 1, 1]
+    assert [(await limiter.charge(SPARSE, key)).remaining for key in "ab"] == [1, 1]
 
 
 async def test_leased_tokens_are_not_given_back_one_by_one(limiter: Limiter) -> None:
     with pytest.raises(ValueError, match="strict"):
-        await limiter.give_back(TIGHT, "a")
+        limiter.give_back(TIGHT, "a")

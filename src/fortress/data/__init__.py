@@ -25,9 +25,9 @@ from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.pages import Page, PageQuery
 from fortress.data.personal.datakeys import Erased
 from fortress.data.personal.fences import blind
-from fortress.data.query import change, delete, insert, many, one, page, param, select, update
+from fortress.data.query import change, delete, insert, many, one, page, param, revision, select, update
 from fortress.data.reader import Reader
-from fortress.data.refusals import Contended, DatabaseFault, UnitFailed
+from fortress.data.refusals import Contended, DatabaseFault, Moved, UnitFailed
 from fortress.data.repository import Repository
 from fortress.data.retry import retrying
 from fortress.data.unit import Isolation, Unit
@@ -50,6 +50,7 @@ __all__ = [
     "Index",
     "Isolation",
     "Key",
+    "Moved",
     "Numeric",
     "OwnKey",
     "Owner",
@@ -81,6 +82,7 @@ __all__ = [
     "page",
     "param",
     "retrying",
+    "revision",
     "select",
     "update",
 ]

@@ -110,6 +110,12 @@ def parameter(name: str, kind: Any) -> sa.BindParameter[Any]:
     return sa.bindparam(GIVEN + name, type_=kind)
 
 
+def both(statement: Any) -> tuple[Compiled, Compiled | None]:
+    """The statement for those who reach everything, and for those who reach their own; None when that is the same."""
+    own = scoped(statement)
+    return Compiled(statement), None if own is None else Compiled(own)
+
+
 def scoped(statement: S) -> S | None:
     """The statement over the principal's own rows only; None when no table in it has an owner.
 

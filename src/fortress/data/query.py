@@ -20,8 +20,9 @@ from sqlalchemy.dialects.postgresql import insert as _insert
 from sqlalchemy.sql.dml import ReturningDelete, ReturningInsert, ReturningUpdate
 
 from fortress.data.columns import sql_type
-from fortress.data.compile import OWNER, Compiled, parameter, scoped
+from fortress.data.compile import OWNER, Compiled, both, parameter, scoped
 from fortress.data.entity import Entity, Shape, entity_of, shape_of
+from fortress.data.outgoing import Held
 from fortress.data.pages import Page, PageQuery
 from fortress.data.personal.fences import check
 from fortress.data.personal.opening import Opener
@@ -76,6 +77,15 @@ def update(entity: type[Entity]) -> sa.Update:
 def delete(entity: type[Entity]) -> sa.Delete:
     """DELETE from an entity's table."""
     return sa.delete(entity.table)
+
+
+def revision(entity: type[Entity]) -> Any:
+    """A number that is another one after every write of the row, by whomever; as a column and to compare with.
+
+    It is the transaction that wrote the row (`xmin`), as PostgreSQL keeps it in every row.
+    """
+    mark = sa.literal_column(f"{entity.table.name}.xmin", sa.Text())
+    return sa.cast(sa.cast(mark, sa.Text()), sa.BigInteger()).label("revision")
 
 
 class Query:
@@ -166,12 +176,6 @@ class Query:
         if compiled is None:
             raise CannotStart(f"{self.name} is not part of a repository")
         return compiled.sql, compiled.arguments(given)
-
-
-def both(statement: Any) -> tuple[Compiled, Compiled | None]:
-    """The statement for those who reach everything, and for those who reach their own; None when that is the same."""
-    own = scoped(statement)
-    return Compiled(statement), None if own is None else Compiled(own)
 
 
 class One(Query, Generic[T]):
@@ -285,6 +289,7 @@ class Change(Query, Generic[T]):
         else:
             # Counted by the rows it returns, which the driver gives at no further cost.
             self.statement = statement.returning(sa.literal_column("1"))
+        self._narrow: Any = None
 
     async def __call__(self, unit: Unit, /, **given: Any) -> T:
         """What it returned, or the number of rows it changed."""
@@ -296,6 +301,30 @@ class Change(Query, Generic[T]):
         if load is None:
             return cast(T, len(rows))
         return cast(T, load.all(rows if self._opener is None else await self._opener.opened(unit, rows)))
+
+    def later(self, unit: Unit, /, **given: Any) -> None:
+        """Send it with what the unit has added, in the same statement; nobody learns how many rows it changed.
+
+        It sees the tables as they were before that statement, and may not change a row that the unit changes otherwise.
+        """
+        unit.hold(self._held(unit, given))
+
+    def guards(self, unit: Unit, /, **given: Any) -> None:
+        """Let the whole unit depend on it: it goes out in one statement with what was added and is to be changed `later`; if it
+        finds no row nothing of all that happens, and the unit fails with Moved.
+
+        So what was decided by a row can be done in one round trip, as long as the row is still the same (`revision`).
+        """
+        unit.depend(self._held(unit, given))
+
+    def _held(self, unit: Unit, given: dict[str, Any]) -> Held:
+        if not self._plain or isinstance(self.statement, sa.Insert):
+            raise CannotStart(f"{self.name} can't wait: only an UPDATE or DELETE by plain columns can")
+        statement, key = self.statement, self.row(given)
+        if self._own is not None and unit.principal.reach is not _ANYONE:
+            self._narrow = statement = self._narrow if self._narrow is not None else scoped(self.statement)
+            given[OWNER] = unit.principal.id
+        return Held(statement, given, self.shapes, key)
 
 
 @overload

@@ -81,8 +81,8 @@ def caller_of(arguments: Mapping[str, Any]) -> Caller | None:
     return None if kept is None else msgspec.convert(kept, Caller)
 
 
-def insertion() -> Any:
-    """The statement that enqueues any number of jobs, from one array for each column.
+def insertion(condition: Any = None) -> Any:
+    """The statement that enqueues any number of jobs, from one array for each column; under a condition, only if it holds.
 
     A job whose key waits already is left out, and the one that waits is locked until the commit: no worker may begin it before it
     can see what this unit has written. One that begins at the same moment is waited for, and then another one is enqueued.
@@ -90,7 +90,8 @@ def insertion() -> Any:
     arrays = [parameter(f"job_{name}", sa.ARRAY(kind)) for name, kind in _TYPES.items()]
     rows = sa.func.unnest(*arrays).table_valued(*(sa.column(name) for name in _TYPES)).render_derived(name="jobs")
     columns = [sa.cast(rows.c[name], sa.dialects.postgresql.JSONB()) if name == "args" else rows.c[name] for name in _TYPES]
-    enqueued = insert(_JOBS).from_select(list(_TYPES), sa.select(*columns))
+    chosen = sa.select(*columns)
+    enqueued = insert(_JOBS).from_select(list(_TYPES), chosen if condition is None else chosen.where(condition))
     return enqueued.on_conflict_do_update(
         index_elements=["queueing_lock"],
         index_where=sa.literal_column("status") == sa.literal_column("'todo'"),

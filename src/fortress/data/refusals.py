@@ -35,6 +35,10 @@ class Contended(Unavailable):
     code, title = "service.contended", "Too many changes at once"
 
 
+class Moved(Contended):
+    """What a unit depended on was not as it had been seen: nothing of the unit was kept."""
+
+
 class DatabaseFault(FortressError):
     """The database refused what it should not have been asked: our mistake, not the caller's. Shows no values."""
 

@@ -16,14 +16,14 @@ from fortress.data.connections import Connections, Kept, ReadConnections
 from fortress.data.cursor import Cursors
 from fortress.data.entity import Entity, Shape, shape_of
 from fortress.data.journal import Journal
+from fortress.data.outgoing import Held, Outgoing
 from fortress.data.personal.cache import SubjectKeys
 from fortress.data.personal.datakeys import Known
 from fortress.data.personal.fields import PersonalFields
 from fortress.data.personal.storing import Writer
 from fortress.data.personal.vault import Personal
-from fortress.data.queue import JobEntry
 from fortress.data.reader import Reader, Rows
-from fortress.data.refusals import UnitFailed, is_clean, is_lost, is_stale_plan, refusal
+from fortress.data.refusals import Moved, UnitFailed, is_clean, is_lost, is_stale_plan, refusal
 from fortress.data.writes import Plans, Statement
 from fortress.fact import Fact
 from fortress.failpoints import AFTER_COMMIT_BEFORE_WAKE, BEFORE_COMMIT
@@ -83,11 +83,9 @@ class Unit(Reader):
         "_committed",
         "_failed",
         "_isolation",
-        "_jobs",
         "_kept",
         "_news",
-        "_notices",
-        "_pending",
+        "_out",
         "_tools",
         "_writer",
         "_wrote",
@@ -98,9 +96,7 @@ class Unit(Reader):
         self._tools = tools
         self._isolation = isolation
         self._kept: Kept | None = None
-        self._pending: list[Entity] = []
-        self._notices: list[str] = []
-        self._jobs: list[JobEntry] = []
+        self._out = Outgoing()
         self._committed: list[Callable[[], None]] = []
         self._changes = Changes(tools.audience.tables)
         self._news: list[News] = []
@@ -130,7 +126,7 @@ class Unit(Reader):
     def add(self, rows: Iterable[Entity]) -> None:
         """Hold new rows back until the next flush."""
         self._open()
-        self._pending.extend(rows)
+        self._out.rows.extend(rows)
 
     def record(self, fact: Fact) -> None:
         """Write a fact to the log, in this commit.
@@ -169,7 +165,7 @@ class Unit(Reader):
             TooLarge: they have more than 16 KiB as JSON.
         """
         self._open()
-        self._jobs.append(self._tools.journal.enqueued(self.principal, job, arguments))
+        self._out.jobs.append(self._tools.journal.enqueued(self.principal, job, arguments))
 
     def notify(self, message: str) -> None:
         """Tell every process, on the channel `fortress`, if and when this commits. At most 7999 bytes.
@@ -180,7 +176,7 @@ class Unit(Reader):
         self._open()
         if not 0 < len(message.encode()) <= NOTICE:
             raise ValueError("a notice has 1 to 7999 bytes")
-        self._notices.append(message)
+        self._out.notices.append(message)
 
     def after_commit(self, callback: Callable[[], None]) -> None:
         """Call this once the commit is known: for purely local things, such as dropping a cached value.
@@ -213,8 +209,26 @@ class Unit(Reader):
 
     async def flush(self) -> None:
         """Send what was added so far, so that a breach of a rule shows here and not at the end."""
-        if self._holds_back:
+        if self._out:
             await self._flush(await self._begun())
+
+    def hold(self, change: Held) -> None:
+        """Send this change with what was added; for queries."""
+        self._open()
+        self._changes.changed(change.shapes, change.key)
+        self._out.changes.append(change)
+
+    def depend(self, change: Held) -> None:
+        """Keep nothing of this unit unless this change finds a row; for queries.
+
+        Raises:
+            UnitFailed: it depends on one already.
+        """
+        self._open()
+        if self._out.guard is not None:
+            raise UnitFailed("a unit of work depends on one change at most")
+        self._changes.changed(change.shapes, change.key)
+        self._out.guard = change
 
     async def stored(self, row: E, fields: PersonalFields) -> E:
         """A changed row as it is kept; for repositories. Raises Erased."""
@@ -255,11 +269,6 @@ class Unit(Reader):
             raise UnitFailed("the unit of work is over")
 
     @property
-    def _holds_back(self) -> bool:
-        """Whether there is something to be sent yet."""
-        return bool(self._pending or self._notices or self._jobs)
-
-    @property
     def _in_transaction(self) -> bool:
         return self._kept is not None
 
@@ -272,18 +281,25 @@ class Unit(Reader):
         return self._kept
 
     async def _flush(self, kept: Kept) -> None:
-        if not self._holds_back:
-            return
-        for statement in await self._taken():
-            await self._run(kept, statement)
+        if self._out:
+            await self._send(kept, await self._taken())
+
+    async def _send(self, kept: Kept, statements: list[Statement]) -> None:
+        for statement in statements:
+            self._check(statement, await self._run(kept, statement))
+
+    def _check(self, statement: Statement, rows: Rows) -> None:
+        if statement.guarded and not rows:
+            self._failed = True
+            raise Moved
 
     async def _taken(self) -> list[Statement]:
-        self._changes.added(self._pending)
-        if any(shape_of(entity).personal for entity in set(map(type, self._pending))):
-            self._pending = await self._writing().added(self._pending)
+        self._changes.added(self._out.rows)
+        if any(shape_of(entity).personal for entity in set(map(type, self._out.rows))):
+            self._out.rows = await self._writing().added(self._out.rows)
             await self._guard(self._writing())
-        statements = self._tools.plans.flush(self._pending, self._notices, self._jobs)
-        self._pending, self._notices, self._jobs = [], [], []
+        statements = self._tools.plans.flush(self._out)
+        self._out = Outgoing()
         self._wrote = True
         return statements
 
@@ -308,7 +324,7 @@ class Unit(Reader):
             raise UnitFailed("a statement of this unit of work has failed; nothing of it was kept")
         self._announce()
         if not self._in_transaction:
-            if not self._holds_back:
+            if not self._out:
                 return
             statements = await self._taken()
             alone = len(statements) == 1 and self._isolation is Isolation.READ_COMMITTED
@@ -316,20 +332,18 @@ class Unit(Reader):
             if alone and not self._in_transaction:
                 await self._commit_alone(statements[0])
                 return
-            kept = await self._begun()
-            for statement in statements:
-                await self._run(kept, statement)
+            await self._send(await self._begun(), statements)
         else:
             await self._flush(await self._begun())
         await self._commit()
 
     def _announce(self) -> None:
         """What was changed is told by the last statement that is sent anyway: that of the new rows, else the COMMIT."""
-        self._changes.added(self._pending)
+        self._changes.added(self._out.rows)
         self._news = self._tools.audience.news(self._changes)
         told = list(notices(self._news))
-        if self._holds_back:
-            self._notices += told
+        if self._out:
+            self._out.notices += told
         else:
             self._at_commit = told
 
@@ -338,12 +352,13 @@ class Unit(Reader):
         if BEFORE_COMMIT.armed:
             await BEFORE_COMMIT.reached()
         try:
-            await self._tools.writers.once(statement.sql, statement.arguments)
+            rows = await self._tools.writers.once(statement.sql, statement.arguments)
         except BaseException as error:
             self._failed = True
             if not is_clean(error):
                 self._mark_committed()
             raise refusal(error, statement.shapes) from None
+        self._check(statement, rows)
         self._mark_committed()
 
     async def _commit(self) -> None:

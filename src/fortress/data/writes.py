@@ -9,15 +9,17 @@ from typing import Any, Final
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql import visitors
 
-from fortress.data.compile import Compiled, parameter
+from fortress.data.compile import GIVEN, OWNER, Compiled, both, parameter
 from fortress.data.entity import Entity, Shape, shape_of
-from fortress.data.query import both
-from fortress.data.queue import JobEntry, columns, insertion
+from fortress.data.outgoing import Outgoing
+from fortress.data.queue import columns, insertion
 
 CHANNEL: Final = "fortress"
 SHAPES: Final = 256
 APART: Final = 8
+_ONE: Final = sa.literal_column("1", sa.Integer())
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -28,11 +30,12 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """A statement with its values, and the entities that it writes."""
+    """A statement with its values, the entities that it writes, and whether it has done nothing when it returns no row."""
 
     sql: str
     arguments: Sequence[Any]
     shapes: tuple[Shape, ...]
+    guarded: bool = False
 
 
 class Plans:
@@ -41,28 +44,38 @@ class Plans:
     def __init__(self) -> None:
         self._known: dict[Any, Compiled] = {}
 
-    def flush(self, rows: Sequence[Entity], notices: Sequence[str], jobs: Sequence[JobEntry] = ()) -> list[Statement]:
-        """The statements that write these rows, enqueue these jobs and send these notices: one, unless many rows hold arrays."""
-        *groups, last = list(_groups(rows)) or [[]]
-        return [*(self._statement(group, (), ()) for group in groups), self._statement(last, notices, jobs)]
+    def flush(self, out: Outgoing) -> list[Statement]:
+        """The statements that do all this: one, unless many rows hold arrays. What the others depend on is in the first."""
+        groups = list(_groups(out.rows)) or [[]]
+        if len(groups) == 1:
+            return [self._statement(groups[0], out)]
+        first, last = Outgoing(), Outgoing()
+        first.guard, first.changes = out.guard, out.changes
+        last.jobs, last.notices = out.jobs, out.notices
+        between = [self._statement(group, Outgoing()) for group in groups[1:-1]]
+        return [self._statement(groups[0], first), *between, self._statement(groups[-1], last)]
 
-    def _statement(self, batches: Sequence[Batch], notices: Sequence[str], jobs: Sequence[JobEntry]) -> Statement:
+    def _statement(self, batches: Sequence[Batch], out: Outgoing) -> Statement:
         given: dict[str, Any] = {}
         for index, batch in enumerate(batches):
             _collect(given, index, batch)
-        if notices:
-            given["notices"] = list(dict.fromkeys(notices))
-        if jobs:
-            given |= columns(jobs)
-        compiled = self._compiled(batches, notifies=bool(notices), enqueues=bool(jobs))
-        return Statement(compiled.sql, compiled.arguments(given), tuple(batch.shape for batch in batches))
+        for index, held in enumerate(out.held):
+            given |= {name if name == OWNER else f"held_{index}_{name}": value for name, value in held.given.items()}
+        if out.notices:
+            given["notices"] = list(dict.fromkeys(out.notices))
+        if out.jobs:
+            given |= columns(out.jobs)
+        compiled = self._compiled(batches, out)
+        shapes = [batch.shape for batch in batches] + [shape for held in out.held for shape in held.shapes]
+        return Statement(compiled.sql, compiled.arguments(given), tuple(shapes), out.guard is not None)
 
-    def _compiled(self, batches: Sequence[Batch], *, notifies: bool, enqueues: bool) -> Compiled:
-        key = (tuple((batch.shape.entity, len(batch.rows) > 1) for batch in batches), notifies, enqueues)
+    def _compiled(self, batches: Sequence[Batch], out: Outgoing) -> Compiled:
+        held = tuple(one.statement for one in out.held)
+        rows = tuple((batch.shape.entity, len(batch.rows) > 1) for batch in batches)
+        key = (rows, held, out.guard is not None, bool(out.notices), bool(out.jobs))
         compiled = self._known.pop(key, None)
         if compiled is None:
-            insertions = [_insertion(index, batch) for index, batch in enumerate(batches)]
-            compiled = Compiled(_whole([*insertions, *([insertion()] if enqueues else [])], notifies=notifies))
+            compiled = Compiled(_whole(batches, out))
             if len(self._known) >= SHAPES:
                 del self._known[next(iter(self._known))]
         self._known[key] = compiled
@@ -130,26 +143,60 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, (tuple, frozenset, set)) else value
 
 
-def _insertion(index: int, batch: Batch) -> Any:
+def _apart(index: int, statement: Any) -> Any:
+    """The statement, with names of values that no other one has."""
+
+    def renamed(element: Any, **_: Any) -> Any:
+        if isinstance(element, sa.BindParameter) and element.key.startswith(GIVEN):
+            return parameter(f"held_{index}_{element.key.removeprefix(GIVEN)}", element.type)
+        return None
+
+    return visitors.replacement_traverse(statement, {}, renamed)
+
+
+def _insertion(index: int, batch: Batch, condition: Any) -> Any:
+    """INSERT; under a condition as a SELECT, which can have one."""
     written = batch.shape.written
     table = batch.shape.table
     names = [one.name for one in written]
     if len(batch.rows) == 1:
-        return insert(table).values({name: parameter(f"{index}_{name}", table.c[name].type) for name in names})
+        values = {name: parameter(f"{index}_{name}", table.c[name].type) for name in names}
+        if condition is None:
+            return insert(table).values(values)
+        typed = [sa.cast(values[name], table.c[name].type) for name in names]
+        return insert(table).from_select(names, sa.select(*typed).where(condition))
     arrays = [parameter(f"{index}_{one.name}", _array(one.type)) for one in written]
     rows = sa.func.unnest(*arrays).table_valued(*(sa.column(name) for name in names)).render_derived(name=f"rows_{index}")
-    return insert(table).from_select(names, sa.select(*(rows.c[name] for name in names)))
+    return insert(table).from_select(names, _only_if(condition, sa.select(*(rows.c[name] for name in names))))
 
 
 def _array(kind: Any) -> Any:
     return sa.ARRAY(kind)
 
 
-def _whole(insertions: list[Any], *, notifies: bool) -> Any:
-    if len(insertions) == 1 and not notifies:
+def _only_if(condition: Any, statement: Any) -> Any:
+    return statement if condition is None else statement.where(condition)
+
+
+def _whole(batches: Sequence[Batch], out: Outgoing) -> Any:
+    """All of it as one statement. With a guard it returns rows only if that found its row, and else has done nothing.
+
+    PostgreSQL runs every part of a WITH that writes to its end, and each sees the tables as they were before; only what a part
+    returns is seen by the others. So each of them asks whether the guard has returned something.
+    """
+    held = [_apart(index, one.statement) for index, one in enumerate(out.held)]
+    guard = held.pop(0).cte("guard") if out.guard is not None else None
+    condition = None if guard is None else sa.exists(sa.select(_ONE).select_from(guard))
+    insertions = [_insertion(index, batch, condition) for index, batch in enumerate(batches)]
+    insertions += [insertion(condition)] if out.jobs else []
+    if len(insertions) == 1 and not (out.held or out.notices):
         return insertions[0]
     parts = [one.cte(f"written_{index}") for index, one in enumerate(insertions)]
-    if not notifies:
-        return sa.select(sa.literal_column("1")).add_cte(*parts)
+    parts += [_only_if(condition, one).cte(f"changed_{index}") for index, one in enumerate(held)]
+    last = _telling() if out.notices else sa.select(_ONE)
+    return _only_if(condition, last).add_cte(*([] if guard is None else [guard]), *parts)
+
+
+def _telling() -> Any:
     told = sa.func.unnest(parameter("notices", sa.ARRAY(sa.Text()))).table_valued(sa.column("notice")).render_derived(name="told")
-    return sa.select(sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), told.c.notice)).add_cte(*parts)
+    return sa.select(sa.func.pg_notify(sa.literal_column(f"'{CHANNEL}'"), told.c.notice))

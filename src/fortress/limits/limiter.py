@@ -33,6 +33,8 @@ KEY_BYTES: Final = 16
 # A refusal is repeated for so long without asking: a flood costs the store a call a second for each key, and a quota that an
 # operator gives back counts at once.
 REFUSAL_SECONDS: Final = 1.0
+# A token that is given back waits so long for the next charge of its key to take it along.
+RETURN_SECONDS: Final = 0.5
 
 T = TypeVar("T")
 LeaseKey = tuple[Limit, str]
@@ -84,6 +86,8 @@ class Limiter:
         self._plans: dict[Limit, Plan] = {}
         self._leases: OrderedDict[LeaseKey, Lease] = OrderedDict()
         self._waiting: dict[LeaseKey, Waiting] = {}
+        self._returning: dict[LeaseKey, int] = {}
+        self._returner: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def spend(self, limit: Limit, key: str) -> Verdict | None:
@@ -115,21 +119,25 @@ class Limiter:
             self._start(self._serve(place))
         return await future
 
-    async def give_back(self, limit: Limit, key: str) -> None:
+    def give_back(self, limit: Limit, key: str) -> None:
         """Undo a charge of a strict limit that turned out not to count; within a minute of it, and lost if the store is away.
+
+        The token goes back with the next charge of this key, or by itself within RETURN_SECONDS: nobody waits for it.
 
         Raises:
             ValueError: the limit is not strict, so its tokens are leased.
         """
         if not limit.strict:
             raise ValueError("only the tokens of a strict limit are given back")
-        plan, name = self._plan(limit), self._name(limit, key)
+        plan, name, place = self._plan(limit), self._name(limit, key), (limit, key)
         if self._local.owed(name, plan.local):
             self._local.take_now(name, plan.returning_locally, 0, 0, returned=1)
-        elif self._breaker.admits(self._monotonic()):
-            await self._return(plan, name)
+        elif len(self._returning) < self._max_leases:
+            self._returning[place] = self._returning.get(place, 0) + 1
+            if self._returner is None:
+                self._returner = self._start(self._return_soon())
         # A refusal that is still remembered here may not hold any more.
-        self._leases.pop((limit, key), None)
+        self._leases.pop(place, None)
 
     async def close(self) -> None:
         """Stop what is under way."""
@@ -183,10 +191,13 @@ class Limiter:
         if not self._breaker.admits(sent):
             return self._locally(limit, name, needed)
         size, returned = self._next_size(place, plan, sent)
+        rate = plan.rate
+        if place in self._returning:
+            rate, returned = plan.returning, self._returning.pop(place)
         # What was allowed here while the store was away is still to be paid.
         owed = self._local.owed(name, plan.local)
         try:
-            answer = await self._bounded(self._store.take(name, plan.rate, needed + size - 1 + owed, returned=returned))
+            answer = await self._bounded(self._store.take(name, rate, needed + size - 1 + owed, returned=returned))
         except StoreFull:
             raise Unavailable from None
         except Exception as error:
@@ -207,15 +218,27 @@ class Limiter:
         self._keep(place, lease, now)
         return lease
 
-    async def _return(self, plan: Plan, name: bytes) -> None:
+    async def _return_soon(self) -> None:
+        """Return what no charge has taken along, one after another, for as long as the store answers."""
         try:
-            await self._bounded(self._store.take(name, plan.returning, 0, 0, returned=1))
+            await asyncio.sleep(RETURN_SECONDS)
+            while self._returning and self._breaker.admits(self._monotonic()):
+                place = next(iter(self._returning))
+                await self._return(place, self._returning.pop(place))
+        finally:
+            self._returning.clear()
+            self._returner = None
+
+    async def _return(self, place: LeaseKey, tokens: int) -> None:
+        try:
+            await self._bounded(self._store.take(self._name(*place), self._plan(place[0]).returning, 0, 0, returned=tokens))
         except Exception as error:
             # Whatever a driver may raise: the store is away, and the token comes back by itself later.
             self._breaker.failed(self._monotonic())
             self._observer.on_store_error(error)
         else:
             self._breaker.succeeded()
+        self._leases.pop(place, None)
 
     def _next_size(self, place: LeaseKey, plan: Plan, now: float) -> tuple[int, int]:
         """Tokens to lease, and tokens to give back of the lease that has ended: once, whatever becomes of the call."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
+import pytest
 from tests.domains.conftest import EVERYWHERE, PASSWORD, World
 from tests.domains.identity.mailbox import mails
 
+from fortress.domains.identity.contract import InvalidCredentials
 from fortress.domains.identity.repository import MOST_DEVICES
-from fortress.domains.identity.service import Devices, SignInService
+from fortress.domains.identity.service import Devices, SessionStarter, SignInService
 from fortress.domains.identity.service.starting import Device
 
 ABOUT = "A new device"
@@ -88,8 +90,15 @@ async def test_what_was_not_seen_for_a_year_is_forgotten(world: World) -> None:
 
 
 async def test_a_failed_sign_in_teaches_no_device(world: World) -> None:
-    user = await world.somebody()
-    assert await world.get(Devices).recognised(user, EVERYWHERE) is None
+    await world.somebody()
+
+    async def known(email: str) -> bool:
+        claimed = await world.get(SessionStarter).claimed(email)
+        return world.get(Devices).recognise(claimed, EVERYWHERE).known_by is not None
+
+    with pytest.raises(InvalidCredentials):
+        await world.get(SignInService).by_password("ann@example.com", "wrong", EVERYWHERE)
+    assert not await known("ann@example.com")
     await world.signed_in()
-    assert await world.get(Devices).recognised(user, EVERYWHERE) is not None
-    assert await world.get(Devices).recognised(None, EVERYWHERE) is None
+    assert await known("ann@example.com")
+    assert not await known("nobody@example.com")

@@ -2,6 +2,7 @@
 
 from fortress.domains.identity.repository.accounts import Credentials, UserRepository
 from fortress.domains.identity.repository.challenges import ChallengeRepository
+from fortress.domains.identity.repository.claims import Claimed, ClaimRepository
 from fortress.domains.identity.repository.devices import MOST_DEVICES, DeviceMarks, DeviceRepository
 from fortress.domains.identity.repository.factors import Account, AccountLock, AuthenticatorRepository, RecoveryCodeRepository, Standing
 from fortress.domains.identity.repository.keys import ApiKeyRepository, KeyState
@@ -20,6 +21,8 @@ __all__ = [
     "ApiKeyRepository",
     "AuthenticatorRepository",
     "ChallengeRepository",
+    "ClaimRepository",
+    "Claimed",
     "Credentials",
     "DeviceMarks",
     "DeviceRepository",

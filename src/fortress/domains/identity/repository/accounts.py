@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.data import Repository, blind, change, delete, func, one, page, param, select, update
+from fortress.data import Repository, blind, change, delete, func, one, page, param, revision, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import User
 
@@ -44,6 +44,19 @@ class UserRepository(Repository[User]):
         )
         .values(signed_in_at=_now, password_hash=param("kept"))
     )
+    # For who was seen at this revision: it finds the row only if nobody has written it since.
+    admit_unchanged = change(
+        update(User)
+        .where(
+            User.c.id == param("id"),
+            User.c.password_hash == param("verified"),
+            User.c.status == UserStatus.ACTIVE,
+            revision(User) == param("revision", int),
+        )
+        .values(signed_in_at=_now, password_hash=param("kept"))
+    )
+    # Nothing changes but its revision.
+    touch = change(update(User).where(User.c.id == param("id")).values(status=User.c.status))
     change_password = change(
         update(User)
         .where(User.c.id == param("id"), User.c.password_hash == param("verified"), User.c.status == UserStatus.ACTIVE)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import msgspec
 
-from fortress.data import Repository, change, delete, exists, func, many, one, page, param, select, update
+from fortress.data import Repository, any_, change, delete, exists, func, many, one, page, param, select, update
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.models import Session, User
 
@@ -108,5 +108,10 @@ class SessionRepository(Repository[Session]):
         .values(revoked_at=_now, ended_by=param("ended_by"))
         .returning(Session.c.id),
         into=UUID,
+    )
+    end_these = change(
+        update(Session)
+        .where(Session.c.id == any_(param("ids", list[UUID])), Session.c.user_id == param("user"), Session.c.revoked_at.is_(None))
+        .values(revoked_at=_now, ended_by=param("ended_by"))
     )
     forget = change(delete(Session).where(Session.c.id.in_(_old)))

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hmac
 import re
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
+import msgspec
+
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
 from fortress.domains.identity.events import NewDeviceSeen
-from fortress.domains.identity.repository import MOST_DEVICES, DeviceMarks, DeviceRepository
+from fortress.domains.identity.repository import MOST_DEVICES, Claimed, DeviceMarks, DeviceRepository
 from fortress.domains.identity.service import letters
 from fortress.domains.identity.service.notices import Notices
 from fortress.limits.keys import network_of
@@ -33,6 +35,20 @@ _REMEMBERED: Final = 4096
 _NUMBERS: Final = re.compile(r"[\d._]+")
 
 
+class Recognised(msgspec.Struct, frozen=True):
+    """What is known of a device that somebody comes with.
+
+    Attributes:
+        known_by: what the device, or at least the network that it is in, is known by; None when neither is.
+        digest: the device, under the key in use.
+        seen_at: when it was last signed in from; None: never, or not since that key is in use.
+    """
+
+    known_by: bytes | None
+    digest: bytes
+    seen_at: datetime | None
+
+
 class Devices:
     """Remembers devices by keyed digests: the table tells nobody who signs in from where."""
 
@@ -45,16 +61,19 @@ class Devices:
         self._ids = ids
         self._seen_today: dict[bytes, date] = {}
 
-    async def recognised(self, user: UUID | None, device: Device) -> bytes | None:
-        """What this person's device, or at least the network that it is in, is known by; None when neither is.
-
-        For nobody it is the same work.
-        """
-        known = await self._devices.marks(self._database.reader(SYSTEM), user=user or NOBODY)
-        devices, places = {mark.digest for mark in known}, {mark.place for mark in known}
-        theirs = list(self._marks(user or NOBODY, device))
+    def recognise(self, claimed: Claimed, device: Device) -> Recognised:
+        """What this device is to whom somebody says they are. For nobody it is the same work."""
+        devices, places = dict(zip(claimed.digests or (), claimed.seen or (), strict=True)), set(claimed.places or ())
+        theirs = list(self._marks(claimed.id or NOBODY, device))
         by_device = next((mark.digest for mark in theirs if mark.digest in devices), None)
-        return by_device or next((mark.place for mark in theirs if mark.place in places), None)
+        known_by = by_device or next((mark.place for mark in theirs if mark.place in places), None)
+        return Recognised(known_by, theirs[0].digest, devices.get(theirs[0].digest))
+
+    def returned(self, unit: Unit, user: UUID, device: Recognised) -> None:
+        """A session begins on a device that is known. When it was last seen is kept to the day."""
+        now = self._clock.now()
+        if device.seen_at is not None and device.seen_at.date() < now.date():
+            self._devices.seen.later(unit, user=user, digests=[device.digest], now=now)
 
     async def arrived(self, unit: Unit, user: UUID, device: Device) -> None:
         """A session begins on this device. When it is a new one, and not the person's first, they are told."""

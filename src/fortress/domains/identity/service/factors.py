@@ -68,6 +68,7 @@ class FactorKeeper:
     def __init__(
         self,
         accounts: AccountLock,
+        users: UserRepository,
         authenticators: AuthenticatorRepository,
         recovery: RecoveryCodeRepository,
         sessions: SessionRepository,
@@ -76,6 +77,7 @@ class FactorKeeper:
         clock: Clock,
     ) -> None:
         self._accounts = accounts
+        self._users = users
         self._authenticators = authenticators
         self._recovery = recovery
         self._sessions = sessions
@@ -96,7 +98,11 @@ class FactorKeeper:
         return standing
 
     async def added(self, unit: Unit, caller: Principal, kind: str, before: Standing) -> list[str]:
-        """A second factor is on. Gives the recovery codes, when there were none: shown this once."""
+        """A second factor is on. Gives the recovery codes, when there were none: shown this once.
+
+        Whoever has seen the account without it, and signs in at this moment, must find the row changed.
+        """
+        await self._users.touch(unit, id=caller.id)
         unit.record(SecondFactorAdded(user_id=caller.id, kind=kind))
         unit.audit("factors.added", target=caller.id, detail={"kind": kind})
         return [] if before.recovery_code else await self._codes.renew_recovery(unit, caller.id)

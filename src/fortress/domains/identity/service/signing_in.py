@@ -6,14 +6,14 @@ import hmac
 from typing import Final
 
 from fortress.data import Database
-from fortress.domains.identity.contract import EmailUnverified, InvalidCredentials, UserStatus
+from fortress.domains.identity.contract import EmailUnverified, InvalidCredentials
 from fortress.domains.identity.models.addresses import comparable
-from fortress.domains.identity.repository import UserRepository
+from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.starting import Device, SessionStarter
 from fortress.domains.identity.service.throttle import Throttle
 from fortress.errors import Unavailable
-from fortress.security import ANONYMOUS, SYSTEM
+from fortress.security import ANONYMOUS
 from fortress.security.hashing import PasswordHasher
 from fortress.security.keys import KeyRing
 from fortress.settings import Settings
@@ -28,16 +28,16 @@ class SignInService:
     def __init__(
         self,
         database: Database,
-        users: UserRepository,
         starter: SessionStarter,
+        devices: Devices,
         throttle: Throttle,
         hasher: PasswordHasher,
         ring: KeyRing,
         settings: Settings,
     ) -> None:
         self._database = database
-        self._users = users
         self._starter = starter
+        self._devices = devices
         self._throttle = throttle
         self._hasher = hasher
         self._ring = ring
@@ -56,22 +56,25 @@ class SignInService:
             TooManyRequests: too many wrong passwords.
             Unavailable: too many people are signing in.
         """
-        user = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
-        guess = await self._throttle.admit(email, user.id if user else None, device)
+        claimed = await self._starter.claimed(email)
+        known = self._devices.recognise(claimed, device)
+        guess = await self._throttle.admit(email, known.known_by, device)
         try:
-            verified = await self._hasher.verify(user.password_hash if user else None, password)
+            verified = await self._hasher.verify(claimed.password_hash, password)
         except Unavailable:
-            await self._throttle.right(guess)
+            self._throttle.right(guess)
             raise
-        if user is not None and verified.ok and user.status is UserStatus.ACTIVE:
-            await self._throttle.right(guess)
-            if self._verified_only and user.verified_at is None:
+        user = claimed.account
+        if user is not None and verified.ok:
+            self._throttle.right(guess)
+            if self._verified_only and claimed.verified_at is None:
                 raise EmailUnverified
-            pair = await self._starter.begin(user, device, factors=1, rehashed=verified.rehash)
+            pair = await self._starter.again(claimed, device, known, verified.rehash)
+            pair = pair or await self._starter.begin(user, device, factors=1, rehashed=verified.rehash)
             if pair is not None:
                 return pair
         async with self._database.unit(ANONYMOUS) as unit:
-            unit.audit("auth.sign_in_failed", target=user.id if user else None, detail={"email": self._pseudonym(email)})
+            unit.audit("auth.sign_in_failed", target=claimed.id, detail={"email": self._pseudonym(email)})
         raise InvalidCredentials
 
     def _pseudonym(self, email: str) -> str:

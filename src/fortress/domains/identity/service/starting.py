@@ -9,16 +9,25 @@ from uuid import UUID
 import msgspec
 
 from fortress.clock import Clock, Ids
-from fortress.data import Database, Unit
+from fortress.data import Database, Moved, Unit
 from fortress.domains.identity.contract import MfaRequired
 from fortress.domains.identity.models import EndedBy, Purpose, Session, User
-from fortress.domains.identity.repository import Account, AuthenticatorRepository, Credentials, SessionRepository, Standing, UserRepository
+from fortress.domains.identity.repository import (
+    Account,
+    AuthenticatorRepository,
+    Claimed,
+    ClaimRepository,
+    SessionRepository,
+    Standing,
+    UserRepository,
+)
 from fortress.domains.identity.service.challenges import Challenges, state_of
-from fortress.domains.identity.service.devices import Devices
+from fortress.domains.identity.service.devices import Devices, Recognised
 from fortress.domains.identity.service.pairs import TokenPair, owner_of, pair_of
 from fortress.domains.identity.service.revocations import Revocations
-from fortress.security import ANONYMOUS, Reach
+from fortress.security import ANONYMOUS, SYSTEM, Reach
 from fortress.security.permissions import FACTORS
+from fortress.security.principal import NOBODY
 from fortress.security.refresh import RefreshTokens, digest_of
 from fortress.security.tokens import AccessTokens
 from fortress.settings import Settings
@@ -26,7 +35,7 @@ from fortress.settings import Settings
 # Whoever proves who they are is nobody before that has gone well.
 BEARER: Final = ANONYMOUS.reaching(Reach.ANY)
 
-Known = User | Credentials | Account
+Known = User | Account
 
 
 class Device(msgspec.Struct, frozen=True):
@@ -52,6 +61,7 @@ class SessionStarter:
         self,
         database: Database,
         users: UserRepository,
+        claims: ClaimRepository,
         sessions: SessionRepository,
         authenticators: AuthenticatorRepository,
         challenges: Challenges,
@@ -65,6 +75,7 @@ class SessionStarter:
     ) -> None:
         self._database = database
         self._users = users
+        self._claims = claims
         self._sessions = sessions
         self._authenticators = authenticators
         self._challenges = challenges
@@ -77,6 +88,44 @@ class SessionStarter:
         self._idle = timedelta(days=settings.session_idle_days)
         self._longest = timedelta(days=settings.session_days)
         self._most = settings.sessions_per_user
+
+    async def claimed(self, email: str) -> Claimed:
+        """Whom somebody says they are; the same question, and as quick an answer, when there is nobody."""
+        reader = self._database.reader(SYSTEM)
+        return await self._claims.of_address(reader, email=email, nobody=NOBODY, now=self._clock.now(), kept=self._most - 1)
+
+    async def again(self, claimed: Claimed, device: Device, known: Recognised, rehashed: str | None) -> TokenPair | None:
+        """What `begin` does for who has no second factor and comes from a known device, in one round trip.
+
+        All was decided by what `claimed` says, so it is done only if the account's row is the one that was read then: each
+        beginning of a session, each new password and each second factor writes it.
+
+        Returns:
+            None when they are others, or the row has changed: then nothing has happened yet, and `begin` looks at it anew.
+        """
+        if claimed.id is None or claimed.second_step or known.seen_at is None:
+            return None
+        id, now = self._ids.new(), self._clock.now()
+        token = self._refresh_tokens.issue(id, 0)
+        try:
+            async with self._database.unit(owner_of(id, claimed.id)) as unit:
+                self._admit_unchanged(unit, claimed, rehashed or claimed.password_hash, now)
+                await self._sessions.add(unit, self._session(id, claimed.id, digest_of(token), device, 1, now))
+                unit.audit("auth.signed_in", target=id, detail={"factors": 1})
+                self._devices.returned(unit, claimed.id, known)
+                self._end_surplus(unit, claimed.id, claimed.surplus, now)
+        except Moved:
+            return None
+        return pair_of(self._access_tokens, claimed.id, id, token)
+
+    def _admit_unchanged(self, unit: Unit, claimed: Claimed, kept: str | None, now: datetime) -> None:
+        verified, revision = claimed.password_hash, claimed.revision
+        self._users.admit_unchanged.guards(unit, id=claimed.id, verified=verified, revision=revision, kept=kept, now=now)
+
+    def _end_surplus(self, unit: Unit, user: UUID, surplus: list[UUID], now: datetime) -> None:
+        if surplus:
+            self._sessions.end_these.later(unit, ids=surplus, user=user, now=now, ended_by=EndedBy.TOO_MANY)
+            self._tell_ended(unit, surplus)
 
     async def begin(
         self, user: Known, device: Device, *, factors: int, rehashed: str | None = None, proved_at: datetime | None = None
@@ -139,6 +188,9 @@ class SessionStarter:
     async def _make_room(self, unit: Unit, user: UUID, now: datetime) -> None:
         """End the oldest sessions, so that one more is not too many (ASVS V7.1.2)."""
         ended = await self._sessions.end_oldest(unit, user=user, kept=self._most - 1, now=now, ended_by=EndedBy.TOO_MANY)
+        self._tell_ended(unit, ended)
+
+    def _tell_ended(self, unit: Unit, ended: list[UUID]) -> None:
         for session in ended:
             unit.audit("sessions.ended", target=session, detail={"by": EndedBy.TOO_MANY})
             self._revocations.session(unit, session)

@@ -8,12 +8,10 @@ makes the device a known one. A source of guesses has a budget over all accounts
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
-from uuid import UUID
 
 import msgspec
 
 from fortress.domains.identity.models.addresses import comparable
-from fortress.domains.identity.service.devices import Devices
 from fortress.errors import TooManyRequests
 from fortress.limits.keys import network_of
 from fortress.limits.limiter import Limiter
@@ -37,31 +35,34 @@ class Guess(msgspec.Struct, frozen=True):
 class Throttle:
     """Counts guesses before they cost anything: whoever has none left costs no hash, and learns nothing of the account."""
 
-    def __init__(self, limiter: Limiter, devices: Devices, settings: Settings) -> None:
+    def __init__(self, limiter: Limiter, settings: Settings) -> None:
         self._limiter = limiter
-        self._devices = devices
         self._account = strict(Limit(settings.sign_in_failures, _ACCOUNT_SECONDS))
         self._source = strict(Limit(settings.sign_in_failures_per_address, _SOURCE_SECONDS))
 
-    async def admit(self, email: str, user: UUID | None, device: Device) -> Guess:
+    async def admit(self, email: str, known_by: bytes | None, device: Device) -> Guess:
         """Let somebody guess this account's password once. The same for addresses without an account.
+
+        Args:
+            email: of the account.
+            known_by: what tells that it was signed in to from this device or network before; None: it was not.
+            device: where the guess comes from.
 
         Raises:
             TooManyRequests: not now.
             Unavailable: guesses can't be counted.
         """
-        known = await self._devices.recognised(user, device)
-        charges = self._known(known) if known else self._unknown(email, device)
+        charges = self._known(known_by) if known_by else self._unknown(email, device)
         for limit, key in charges:
             verdict = await self._limiter.charge(limit, key)
             if not verdict.allowed:
                 raise TooManyRequests(verdict.retry_after)
         return Guess(charges)
 
-    async def right(self, guess: Guess) -> None:
+    def right(self, guess: Guess) -> None:
         """The guess was right, or was never looked at."""
         for limit, key in guess.charges:
-            await self._limiter.give_back(limit, key)
+            self._limiter.give_back(limit, key)
 
     def _known(self, mark: bytes) -> tuple[Charge, ...]:
         return ((self._account, f"sign-in|{mark.hex()}"),)
