@@ -114,13 +114,14 @@ SELECT jobs.id, jobs.task_name, {_STATE} AS state, jobs.priority, jobs.attempts,
 FROM procrastinate_jobs AS jobs LEFT JOIN job_reports AS reports ON reports.job_id = jobs.id"""  # noqa: S608 (constants only)
 _ONE: Final = f"{_LINES} WHERE jobs.id = $1"
 _HISTORY: Final = "SELECT at, type::text AS what FROM procrastinate_events WHERE job_id = $1 ORDER BY id LIMIT 1000"
+_COUNTED: Final = ", ".join(f"count(*) FILTER (WHERE state = '{state}') AS {state}" for state in JobState)
 _COUNTS: Final = f"""
-SELECT task_name, count(*) FILTER (WHERE state = 'waiting') AS waiting, count(*) FILTER (WHERE state = 'delayed') AS delayed,
-       count(*) FILTER (WHERE state = 'running') AS running, count(*) FILTER (WHERE state = 'dead') AS dead,
-       count(*) FILTER (WHERE state = 'cancelled') AS cancelled,
-       (SELECT extract(epoch FROM now() - max(at))::float8 FROM procrastinate_events
-        WHERE job_id = min(id) FILTER (WHERE state = 'waiting')) AS oldest
-FROM (SELECT id, task_name, {_STATE} AS state FROM procrastinate_jobs AS jobs) AS jobs GROUP BY task_name"""  # noqa: S608
+WITH counted AS (
+    SELECT task_name, {_COUNTED}, min(id) FILTER (WHERE state = 'waiting') AS first
+    FROM (SELECT id, task_name, {_STATE} AS state FROM procrastinate_jobs AS jobs) AS jobs GROUP BY task_name
+)
+SELECT counted.*, (SELECT extract(epoch FROM now() - max(at))::float8 FROM procrastinate_events WHERE job_id = first) AS oldest
+FROM counted"""  # noqa: S608
 # Of several dead ones with one key only the first may wait again, and none while another waits.
 _REVIVE: Final = """
 WITH chosen AS (
