@@ -6,15 +6,13 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final
 
 import asyncpg
-import psutil
 import pytest
+from tests.faults.harness.power import Power
 from tests.faults.harness.serving import Server, Stable
 
-from fortress.data.embedded import EmbeddedServer
 from fortress.testing.callers import Callers
 from fortress.testing.client import Caller, Reply
 from fortress.testing.live import LiveClient
@@ -33,34 +31,6 @@ SELECT (SELECT count(*) FROM orders) AS orders,
        (SELECT count(*) FROM events WHERE name = 'OrderPlaced') AS facts,
        (SELECT count(*) FROM audit_log WHERE action = 'orders.placed') AS audited,
        (SELECT $1 - stock FROM products WHERE sku = 'TEA-GREEN') AS sold"""
-
-
-class Power:
-    """The switch of an embedded PostgreSQL of the test's own."""
-
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
-        self._server = EmbeddedServer(directory)
-        self.url = self._server.start()
-
-    async def cut(self, number: signal.Signals) -> None:
-        """End the server at once, and wait until it is gone."""
-        connection = await asyncpg.connect(self.url, timeout=10)
-        postmaster = psutil.Process(await connection.fetchval("SELECT pg_backend_pid()")).parent()
-        connection.terminate()
-        assert postmaster is not None
-        postmaster.send_signal(number)
-        await asyncio.to_thread(psutil.wait_procs, [postmaster], 10)
-
-    async def restore(self) -> None:
-        """Start it again."""
-        again = EmbeddedServer(self._directory)
-        await asyncio.to_thread(again.start)
-        self._server, before = again, self._server
-        before.stop()
-
-    def off(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture(scope="module")

@@ -54,6 +54,7 @@ class Operation(msgspec.Struct, frozen=True):
 
 
 Act = Callable[[LiveClient, Operation], Awaitable[Reply]]
+Left = Callable[[], Awaitable[int]]
 
 
 class CrashRun:
@@ -117,8 +118,44 @@ class CrashRun:
         finally:
             await asyncio.to_thread(self._server.kill9)
 
-    async def recover(self, left: Callable[[], Awaitable[int]], seconds: float = PATIENCE) -> None:
-        """Start it unharmed, and wait until nothing is left to do. It runs on.
+    async def endure(self, seed: int, trouble: Callable[[], Awaitable[None]]) -> None:
+        """Load on the server, which runs already, while something else fails: its database, a broker, another server.
+
+        Ends when all is well again for every client: each has got a 2xx to an operation that it began after the trouble.
+
+        Args:
+            seed: what is done in which order is drawn from it.
+            trouble: begins and ends it.
+
+        Raises:
+            TimeoutError: that took longer than LONGEST.
+        """
+        chances, over = Random(seed), asyncio.Event()
+
+        async def write(mine: Random) -> None:
+            async with LiveClient(self._server.port) as client:
+                served = False
+                while not served:
+                    afterwards = over.is_set()
+                    outcome = outcome_of(await self._attempt(client, mine))
+                    served = afterwards and outcome is Outcome.ACKNOWLEDGED
+                    if outcome is Outcome.UNKNOWN:
+                        await asyncio.sleep(_POLL)
+
+        async with asyncio.timeout(LONGEST), asyncio.TaskGroup() as group:
+            for _ in range(self._writers):
+                group.create_task(write(Random(chances.random())))
+            await trouble()
+            over.set()
+
+    async def recover(self, left: Left, seconds: float = PATIENCE) -> None:
+        """Start it unharmed, and wait as `settle` does. It runs on."""
+        self._server.settings["failpoint"] = ""
+        await asyncio.to_thread(self._server.start)
+        await self.settle(left, seconds)
+
+    async def settle(self, left: Left, seconds: float = PATIENCE) -> None:
+        """Wait until nothing is left to do.
 
         Args:
             left: how much still waits to be done: facts not handled, jobs not run.
@@ -127,8 +164,6 @@ class CrashRun:
         Raises:
             AssertionError: something is left after that.
         """
-        self._server.settings["failpoint"] = ""
-        await asyncio.to_thread(self._server.start)
         until = time.monotonic() + seconds
         while waiting := await left():
             assert time.monotonic() < until, f"{waiting} still wait after {seconds} s"
@@ -160,33 +195,33 @@ class CrashRun:
                 for _ in left:
                     if self._over.is_set():
                         return
-                    if await self._attempt(client, mine) and next(answers) == last < operations:
+                    if await self._attempt(client, mine) is None:
+                        # On one worker there is nobody else who could answer.
+                        self._over.set()
+                    elif next(answers) == last < operations:
                         self._server.kill9()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(self._writers):
                 group.create_task(write(Random(chances.random())))
 
-    async def _attempt(self, client: LiveClient, chances: Random) -> bool:
-        """Whether an answer came."""
+    async def _attempt(self, client: LiveClient, chances: Random) -> Reply | None:
+        """One operation, and its answer; None when none came."""
         number = len(self.attempts) + 1
         operation = Operation(number, chances.choice(self._aggregates), chances.random())
         attempt = Attempt(number, operation.aggregate, next(self._ticks))
         self.attempts.append(attempt)
-        try:
+        reply: Reply | None = None
+        with suppress(OSError, TimeoutError):
             reply = await self._act(client, operation)
-        except (OSError, TimeoutError):
-            # On one worker there is nobody else who could answer.
-            self._over.set()
-            return False
         attempt.outcome = outcome_of(reply)
         if attempt.outcome is not Outcome.UNKNOWN:
             attempt.ended = next(self._ticks)
-        return True
+        return reply
 
 
-def outcome_of(reply: Reply) -> Outcome:
-    """What an answer says of the operation: 2xx, it is done; 4xx, it is not; 5xx, nobody knows."""
-    if reply.status < 300:
-        return Outcome.ACKNOWLEDGED
-    return Outcome.REFUSED if 400 <= reply.status < 500 else Outcome.UNKNOWN
+def outcome_of(reply: Reply | None) -> Outcome:
+    """What an answer says of the operation: 2xx, it is done; 4xx, it is not; 5xx or none, nobody knows."""
+    if reply is None or reply.status >= 500:
+        return Outcome.UNKNOWN
+    return Outcome.ACKNOWLEDGED if reply.status < 300 else Outcome.REFUSED

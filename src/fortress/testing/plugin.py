@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 ADMIN: Final = "admin@example.com"
 ADMIN_PASSWORD: Final = "the administrator of a test"
-CRASH_SEEDS: Final = 2
+CRASH_SEEDS: Final = 1
 Start = Callable[..., Awaitable["Fortress"]]
 
 
