@@ -69,7 +69,7 @@ def serve(
         stack.callback(stable.clear)
 
         def start(*, through: Callable[[str], str] = str, **options: Any) -> Server:
-            url = stack.enter_context(_clone(fault_databases, fault_template))
+            url = stack.enter_context(clone_of(fault_databases, fault_template))
             state = tmp_path_factory.mktemp("state")
             shutil.copy(fault_state / DEVELOPMENT_FILE, state)
             # Another project is imported by its own server.
@@ -115,7 +115,7 @@ async def owner(server: Server) -> AsyncIterator[Connection]:
 
 
 @contextmanager
-def _clone(databases: Databases, template: str) -> Iterator[str]:
+def clone_of(databases: Databases, template: str) -> Iterator[str]:
     """A database for as long as the block lasts; in a thread, because servers are started from tests whose loop runs."""
     clone = databases.clone(template)
     with ThreadPoolExecutor(1) as thread, closing(asyncio.Runner(loop_factory=asyncio.new_event_loop)) as runner:
