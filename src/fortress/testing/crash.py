@@ -118,7 +118,7 @@ class CrashRun:
         finally:
             await asyncio.to_thread(self._server.kill9)
 
-    async def endure(self, seed: int, trouble: Callable[[], Awaitable[None]]) -> None:
+    async def endure(self, seed: int, trouble: Callable[[], Awaitable[object]]) -> None:
         """Load on the server, which runs already, while something else fails: its database, a broker, another server.
 
         Ends when all is well again for every client: each has got a 2xx to an operation that it began after the trouble.
