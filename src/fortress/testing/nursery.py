@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 from types import TracebackType
 from typing import Final, NoReturn, Self
@@ -68,6 +69,22 @@ class Nursery:
         pid = self._ask(_Birth(list(arguments), dict(environment), str(out), str(log)))
         assert pid is not None
         return Child(self, pid)
+
+    def run(self, arguments: Sequence[str], environment: Mapping[str, str], seconds: float) -> subprocess.CompletedProcess[str]:
+        """A `fortress` with these arguments, seen through to its end, and what it said.
+
+        Raises:
+            subprocess.TimeoutExpired: it took longer than this; it is killed.
+        """
+        with TemporaryDirectory() as folder:
+            out, log = Path(folder) / "out", Path(folder) / "log"
+            child = self.bear(arguments, environment, out, log)
+            try:
+                code = child.wait(seconds)
+            except subprocess.TimeoutExpired:
+                os.killpg(child.pid, signal.SIGKILL)
+                raise
+            return subprocess.CompletedProcess(list(arguments), code, out.read_text("utf-8"), log.read_text("utf-8"))
 
     def look(self, pid: int) -> int | None:
         """The exit code of one of its children, as subprocess gives it; None while it lives."""

@@ -192,6 +192,8 @@ class ServerProcess:
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Another `fortress` command on the same settings."""
         environment = {**self.environment, "FORTRESS_APP": self._target}
+        if self._nursery is not None:
+            return self._nursery.run(arguments, environment, START_SECONDS)
         return subprocess.run(
             self.command(*arguments),
             cwd=self._directory,

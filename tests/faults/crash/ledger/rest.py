@@ -17,6 +17,7 @@ class EnterInput(Input):
     account: UUID
     number: int
     refuse: bool = False
+    sour: bool = False
 
 
 class EntryView(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ class EntryView(msgspec.Struct, frozen=True):
 @post("/entries", allow=PUBLIC, limit=per_minute(1_000_000), errors=[Refused])
 async def enter(data: EnterInput, ledger: LedgerService, principal: Principal) -> Created[EntryView]:
     """Make an entry."""
-    await ledger.enter(data.account, data.number, principal, refuse=data.refuse)
+    await ledger.enter(data.account, data.number, principal, refuse=data.refuse, sour=data.sour)
     return Created(EntryView(data.number), at=f"/entries/{data.number}")
 
 

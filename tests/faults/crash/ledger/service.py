@@ -5,7 +5,7 @@ from __future__ import annotations
 from uuid import UUID
 
 from tests.faults.crash.ledger.events import EntryMade
-from tests.faults.crash.ledger.handlers import settle
+from tests.faults.crash.ledger.handlers import settle, settle_sour
 from tests.faults.crash.ledger.models import Entry
 from tests.faults.crash.ledger.repository import EntryRepository
 
@@ -31,13 +31,13 @@ class LedgerService:
         self._ids = ids
         self._background = background
 
-    async def enter(self, account: UUID, number: int, caller: Principal, *, refuse: bool) -> Entry:
-        """Make an entry. Raises Refused when asked to, with everything written and nothing committed."""
+    async def enter(self, account: UUID, number: int, caller: Principal, *, refuse: bool = False, sour: bool = False) -> Entry:
+        """Make an entry; nobody can handle a sour one. Raises Refused when asked to, with everything written and nothing committed."""
         entry = Entry(self._ids.new(), account, number, self._clock.now())
         async with self._database.unit(caller) as unit:
             await self._entries.add(unit, entry)
             unit.record(EntryMade(account=account, number=number))
-            unit.enqueue(settle, account=account, number=number)
+            unit.enqueue(settle_sour if sour else settle, account=account, number=number)
             unit.audit("ledger.entered", target=account, detail={"number": number})
             if refuse:
                 await unit.flush()
@@ -46,4 +46,4 @@ class LedgerService:
 
     async def enter_later(self, account: UUID, number: int, caller: Principal) -> None:
         """What nobody should do: say that it is done, and do it afterwards."""
-        self._background.start(self.enter(account, number, caller, refuse=False))
+        self._background.start(self.enter(account, number, caller))
