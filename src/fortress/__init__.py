@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
     from fortress.clock import Clock, Ids
-    from fortress.domain import Domain, PersonalRecords, Upkeep, migrations_beside
+    from fortress.domain import Domain, PersonalRecords, Upkeep, migrations_beside, templates_beside
     from fortress.errors import CannotStart, Conflict, FieldError, Forbidden, Gone, Invalid, NotFound, Refusal, Unavailable
-    from fortress.mail import Mail, Mailer
+    from fortress.mail import Delivery, Mail, Mailer, NotificationData, NotificationKind
 
 __all__ = [
     "CannotStart",
     "Clock",
     "Conflict",
+    "Delivery",
     "Domain",
     "FieldError",
     "Forbidden",
@@ -30,11 +31,14 @@ __all__ = [
     "Mail",
     "Mailer",
     "NotFound",
+    "NotificationData",
+    "NotificationKind",
     "PersonalRecords",
     "Refusal",
     "Unavailable",
     "Upkeep",
     "migrations_beside",
+    "templates_beside",
 ]
 
 _HOMES: Final = {
@@ -45,8 +49,12 @@ _HOMES: Final = {
     "PersonalRecords": "fortress.domain",
     "Upkeep": "fortress.domain",
     "migrations_beside": "fortress.domain",
+    "templates_beside": "fortress.domain",
+    "Delivery": "fortress.mail",
     "Mail": "fortress.mail",
     "Mailer": "fortress.mail",
+    "NotificationData": "fortress.mail",
+    "NotificationKind": "fortress.mail",
 }
 
 

@@ -14,6 +14,7 @@ import msgspec
 from fortress.data import Entity, Unit
 from fortress.events import Fact, Job, Subscriber
 from fortress.http.routes import Route
+from fortress.mail import NotificationKind
 from fortress.security.permissions import Permission, Role
 from fortress.settings import Settings
 
@@ -77,6 +78,9 @@ class Domain(msgspec.Struct, frozen=True):
         migrations: folder of its migrations; by default the one next to the manifest.
         handlers: the module of its subscribers and jobs, or several of them, or the subscribers and jobs themselves.
         upkeep: repeated work.
+        ports: Protocols of other domains that a service of this one stands behind, so that those need not know it.
+        notifications: the kinds of things that it tells people of.
+        templates: folder of those mails' templates: `templates_beside(__name__)`.
         personal: the service that exports and erases what the domain keeps of people.
         demo: fills a development database; its parameters are services.
     """
@@ -92,6 +96,9 @@ class Domain(msgspec.Struct, frozen=True):
     migrations: Path | None = None
     handlers: ModuleType | Sequence[Any] = ()
     upkeep: Sequence[Upkeep] = ()
+    ports: Sequence[type[Any]] = ()
+    notifications: Sequence[NotificationKind[Any]] = ()
+    templates: Path | None = None
     personal: type[PersonalRecords] | None = None
     demo: Handler | None = None
 
@@ -115,10 +122,19 @@ class Domain(msgspec.Struct, frozen=True):
 
 def migrations_beside(manifest: str) -> Path:
     """The `migrations` folder next to the module called `manifest`; pass `__name__`."""
+    return _beside(manifest, "migrations")
+
+
+def templates_beside(manifest: str) -> Path:
+    """The `templates` folder next to the module called `manifest`; pass `__name__`."""
+    return _beside(manifest, "templates")
+
+
+def _beside(manifest: str, folder: str) -> Path:
     file = sys.modules[manifest].__file__
     if file is None:
         raise ValueError(f"{manifest} has no file")
-    return Path(file).parent / "migrations"
+    return Path(file).parent / folder
 
 
 def _handlers(module: ModuleType) -> list[Any]:

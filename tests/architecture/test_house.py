@@ -27,6 +27,7 @@ ROOMS = {
     "cli",
     "manifest",
     "migrations",
+    "templates",
 }
 DRAWERS = {"utils", "util", "common", "helpers", "helper", "shared", "misc", "lib"}
 DOMAINS = [*(manifest.parent for manifest in sorted(ROOT.glob("src/fortress/domains/*/manifest.py"))), ROOT / "examples/shop/orders"]

@@ -57,7 +57,7 @@ def test_a_role_that_holds_what_no_route_needs_stops_the_start() -> None:
 
 
 def test_a_door_without_a_service_behind_it_is_refused() -> None:
-    with pytest.raises(CannotStart, match="door promises: count"):
+    with pytest.raises(CannotStart, match="Things promises: count"):
         _ = Assembly([Domain("things", door=Things)], current=1).doors
 
 

@@ -15,6 +15,7 @@ import pytest
 from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.container import Container
+from fortress.bootstrap.runtime import mail_templates
 from fortress.clock import Clock, FixedClock, Ids, TimeOrderedIds
 from fortress.data import Database
 from fortress.data.migration import Migrations
@@ -27,9 +28,10 @@ from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import Device
+from fortress.domains.notifications.service import Sender
 from fortress.limits.limiter import Limiter
 from fortress.limits.memory import MemoryStore
-from fortress.mail import Mail, Mailer
+from fortress.mail import Kinds, Mail, Mailer, Templates
 from fortress.security import SYSTEM, Method, PermissionTable, Principal, Reach
 from fortress.security.callers import CallerCache
 from fortress.security.hashing import PasswordHasher
@@ -64,6 +66,10 @@ TABLES = (
     "mailed_tokens",
     "email_changes",
     "known_devices",
+    "notifications",
+    "notification_marks",
+    "notification_settings",
+    "procrastinate_jobs",
 )
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 PASSWORD = "four stout walls and a moat"
@@ -93,7 +99,7 @@ class World:
         self.callers = CallerCache(1000)
         self.ring = ring
         self.hasher = PasswordHasher(8, 1, threads=2, queue=500)
-        assembly = Assembly(standard, current=1)
+        assembly = self.assembly = Assembly(standard, current=1)
         self.permissions = assembly.permissions
         self.container = Container(self._parts(), assembly.classes, assembly.doors)
 
@@ -113,6 +119,8 @@ class World:
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self.letters,
+            Kinds: self.assembly.kinds,
+            Templates: mail_templates(self.assembly, self.settings, None),
             Limiter: Limiter(MemoryStore(self.clock), self.clock, 1.0, 1),
             LeakedPasswords: LeakedPasswords(),
         }
@@ -123,11 +131,17 @@ class World:
     async def somebody(self, email: str = "ann@example.com", *roles: str) -> UUID:
         """A person who has signed up, with these roles beside the usual ones; their mail has been sent."""
         user = await self.get(AccountService).sign_up(SignUpWish(email, PASSWORD, None))
-        await self.background.finish(1)
+        await self.posted()
         if roles:
             access = self.get(AccessService)
             await access.replace_roles(user.id, [*access.given_to_everyone(), *roles], SYSTEM)
         return user.id
+
+    async def posted(self) -> None:
+        """Wait until all that was begun beside the requests is done, and send every mail that waits: no worker runs here."""
+        await self.background.finish(2)
+        for row in await self.owner.fetch("SELECT id, created_at FROM notifications WHERE mail = 'waiting' ORDER BY created_at, id"):
+            await self.get(Sender).send(row["id"], row["created_at"])
 
     async def signed_in(self, email: str = "ann@example.com") -> TokenPair:
         return await self.get(SignInService).by_password(email, PASSWORD, EVERYWHERE)

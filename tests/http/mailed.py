@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count
 from typing import Any, Final
 
-from tests.domains.identity.mailbox import last, token_in
+from tests.domains.identity.mailbox import last, post, token_in
 
 from fortress import Fortress
 from fortress.testing.callers import PASSWORD, Callers
@@ -50,7 +50,7 @@ class Mailed:
     async def _token(self, person: Caller, about: str) -> str:
         runtime = self._app.runtime
         assert runtime is not None
-        await runtime.background.finish(5)
+        await post(self._app)
         mail = last(runtime.settings.state_dir, to=person.email, about=about)
         assert mail is not None
         return token_in(mail)

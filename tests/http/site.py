@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from typing import Any, Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import msgspec
 from tests.http.guarded import Guarded
 from tests.http.mailed import Mailed
 
 from fortress import Fortress
+from fortress.data import Database
 from fortress.domain import Domain
-from fortress.domains import standard
+from fortress.domains import Notifications, standard
+from fortress.domains.identity.service.letters import PASSWORD_CHANGED
+from fortress.domains.notifications.service import Links
+from fortress.domains.notifications.service.digest import DIGEST
 from fortress.http import PUBLIC, Input, Limit, Request, Route, get, per_minute, post
 from fortress.http.router import parameters_of
+from fortress.mail import NOTHING
+from fortress.security import SYSTEM
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
@@ -106,6 +112,16 @@ class Site:
         await self._furnish_keys(person)
         await self.guarded.furnish()
         self.ids["passkey_id"] = self.guarded.spare
+        await self._furnish_notifications()
+
+    async def _furnish_notifications(self) -> None:
+        """Something that the administrator was told, and the link in a mail of theirs."""
+        assert self.app.runtime is not None
+        services, me = self.app.runtime.container, UUID(str(self.admin.id))
+        async with services.get(Database).unit(SYSTEM) as unit:
+            await services.get(Notifications).tell(unit, me, PASSWORD_CHANGED, NOTHING)
+        told = (await self.api.get("/notifications", as_=self.admin)).json()["items"]
+        self.ids |= {"notification_id": told[0]["id"], "token": services.get(Links).token(me, DIGEST)}
 
     async def _furnish_keys(self, person: Caller) -> None:
         """A service account, a key of it and one of somebody else's: these are found at addresses of their own."""
@@ -194,5 +210,8 @@ BODIES: Final[dict[str, Any]] = {
     "replace_roles": {"roles": ["member", {"name": "clerk", "expires_at": "2100-01-01T00:00:00Z"}]},
     "change_role": ROLE,
     "place_order": BASKET,
+    "mark_notification": {"read": True},
+    "mark_notifications": {"read_until": "2100-01-01T00:00:00Z"},
+    "choose_preferences": {"locale": "en", "delivery": {}},
     "break_down_later": {"text": "x"},
 }

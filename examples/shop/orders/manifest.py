@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fortress import Domain, migrations_beside
+from fortress import Domain, migrations_beside, templates_beside
 from shop.orders import handlers, rest
 from shop.orders.contract import Orders
 from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
@@ -21,6 +21,8 @@ orders = Domain(
     models=[Order, Product],
     routes=rest,
     handlers=[handlers, look_at_shelves],
+    notifications=[handlers.PLACED, handlers.CANCELLED],
+    templates=templates_beside(__name__),
     migrations=migrations_beside(__name__),
     personal=OrderRecords,
     demo=stock_the_shelves,

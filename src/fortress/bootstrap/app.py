@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from fortress import failpoints
 from fortress.bootstrap.assembly import Assembly, SetLimit
-from fortress.bootstrap.runtime import Replacements, Runtime
+from fortress.bootstrap.runtime import Replacements, Runtime, mail_templates
 from fortress.clock import Clock, Ids, SystemClock, TimeOrderedIds
 from fortress.data.migration import Migrations
 from fortress.data.partitions import Partitions, partitioned
@@ -42,6 +43,7 @@ class Fortress:
         schemes: how credentials are carried, when not as bearer tokens and API keys; given each verifier.
         limit: has the last word on any route's limit.
         mailer, clock, ids: stand in for ours.
+        templates: folder of mail templates that go before the domains' own: `<domain>/<name>.<locale>.txt`, `layout.html`.
 
     Raises:
         CannotStart: two domains claim the same thing.
@@ -58,6 +60,7 @@ class Fortress:
         schemes: Callable[[SessionVerifier, KeyVerifier], Sequence[Scheme]] | None = None,
         limit: SetLimit | None = None,
         mailer: Mailer | None = None,
+        templates: Path | str | None = None,
         clock: Clock | None = None,
         ids: Ids | None = None,
     ) -> None:
@@ -67,7 +70,12 @@ class Fortress:
         self._limit = limit
         self._clock = clock or SystemClock()
         self._replaced = Replacements(
-            errors=errors, schemes=schemes, mailer=mailer, clock=self._clock, ids=ids or TimeOrderedIds(self._clock)
+            errors=errors,
+            schemes=schemes,
+            mailer=mailer,
+            templates=Path(templates) if templates is not None else None,
+            clock=self._clock,
+            ids=ids or TimeOrderedIds(self._clock),
         )
         self._settings: Settings | None = None
         self._assembly: Assembly | None = None
@@ -89,11 +97,15 @@ class Fortress:
         return self._assembly
 
     def check(self, settings: Settings) -> None:
-        """Everything that must hold before a server starts.
+        """Everything that must hold before a server starts; looked at once, before its processes are.
 
         Raises:
             CannotStart: naming it.
         """
+        self._check_settings(settings)
+        mail_templates(self.assemble(), settings, self._replaced.templates).check(self.assemble().kinds)
+
+    def _check_settings(self, settings: Settings) -> None:
         assembly = self.assemble()
         assembly.provider_of(CallerDirectory)
         failpoints.check(settings.failpoint)
@@ -176,7 +188,7 @@ class Fortress:
     async def start(self) -> Runtime:
         """Make every part and begin to work; for servers and tests."""
         settings = self._settings or read_settings()
-        self.check(settings)
+        self._check_settings(settings)
         runtime = self._runtime(settings)
         await runtime.start()
         self.runtime = runtime

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from fortress.data.catalogue import OWN
@@ -20,6 +21,7 @@ from fortress.http.docs import document_route
 from fortress.http.routes import Route
 from fortress.job import Job
 from fortress.limits.policy import Limit
+from fortress.mail import Kinds
 from fortress.security.permissions import PermissionTable
 
 SetLimit = Callable[[Route, Limit], Limit]
@@ -33,7 +35,7 @@ class Assembly:
         set_limit: a project's own say on any route's limit.
 
     Raises:
-        CannotStart: two domains claim the same name, table or permission.
+        CannotStart: two domains claim the same name, table, permission or kind of notification.
         BrokenRules: routes without policy and the like, all at once.
     """
 
@@ -48,6 +50,7 @@ class Assembly:
             (permission for domain in domains for permission in domain.permissions),
             (role for domain in domains for role in domain.roles),
         )
+        self.kinds = Kinds((domain.name, kind) for domain in domains for kind in domain.notifications)
         declared = [item for domain in domains for item in domain.declared_routes()]
         roles = [(domain.name, role) for domain in domains for role in domain.roles]
         breaches: list[BrokenRule] = [*route_breaches(declared), *role_breaches(roles, declared, ADMINISTRATOR)]
@@ -69,12 +72,13 @@ class Assembly:
 
     @property
     def doors(self) -> dict[type[Any], type[Any]]:
-        """The service behind each domain's door.
+        """The service behind each domain's door, and behind each port that it serves for others.
 
         Raises:
-            CannotStart: no service of the domain has what its door promises.
+            CannotStart: no service of the domain has what is promised.
         """
-        return {domain.door: _behind(domain) for domain in self.domains if domain.door is not None}
+        promised = [(domain, door) for domain in self.domains for door in (domain.door, *domain.ports) if door is not None]
+        return {door: _behind(domain, door) for domain, door in promised}
 
     def provider_of(self, port: type[Any]) -> type[Any]:
         """The service that has everything a runtime port asks for.
@@ -99,6 +103,10 @@ class Assembly:
         """The migration branches, the runtime's own first."""
         own = runtime_branch([entity.table for entity in OWN])
         return [own, *(Branch(domain.name, domain.migrations, _tables(domain)) for domain in self.domains if domain.migrations)]
+
+    def template_folders(self) -> Mapping[str, Path]:
+        """Where each domain's templates are."""
+        return {domain.name: domain.templates for domain in self.domains if domain.templates is not None}
 
     def personal_names(self) -> frozenset[str]:
         """What fields of personal data are called, in any domain."""
@@ -131,15 +139,15 @@ def _tables(domain: Domain) -> list[Any]:
     return [model.table for model in domain.models]
 
 
-def _behind(domain: Domain) -> type[Any]:
-    promised = _promised(domain.door)
+def _behind(domain: Domain, door: type[Any]) -> type[Any]:
+    promised = _promised(door)
     for service in domain.services:
         if all(callable(getattr(service, name, None)) for name in promised):
             return service
-    raise CannotStart(f"domain {domain.name!r}: no service has all that its door promises: {', '.join(sorted(promised))}")
+    raise CannotStart(f"domain {domain.name!r}: no service has all that {door.__name__} promises: {', '.join(sorted(promised))}")
 
 
-def _promised(port: type[Any] | None) -> set[str]:
+def _promised(port: type[Any]) -> set[str]:
     return {name for name in vars(port) if not name.startswith("_")}
 
 

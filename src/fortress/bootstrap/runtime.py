@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -50,7 +51,7 @@ from fortress.limits.memory import MemoryStore
 from fortress.limits.postgres import PostgresStore
 from fortress.limits.redis import open_redis
 from fortress.limits.store import LimitStore
-from fortress.mail import OUTBOX, DirectoryMailer, Mailer, SmtpMailer
+from fortress.mail import OUTBOX, DirectoryMailer, Kinds, Mailer, SmtpMailer, Templates
 from fortress.security.callers import CallerCache
 from fortress.security.directory import AdministratorKeeper, CallerDirectory
 from fortress.security.hashing import PasswordHasher
@@ -90,6 +91,7 @@ class Replacements(msgspec.Struct, frozen=True):
     errors: ErrorShape | None
     schemes: Callable[[SessionVerifier, KeyVerifier], Sequence[Scheme]] | None
     mailer: Mailer | None
+    templates: Path | None
     clock: Clock
     ids: Ids
 
@@ -284,6 +286,8 @@ class Runtime:
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self._mailer(),
+            Kinds: self.assembly.kinds,
+            Templates: mail_templates(self.assembly, settings, self._replaced.templates),
             Limiter: self.limiter,
             LeakedPasswords: LeakedPasswords(self._leak_service()),
             Metrics: self.metrics,
@@ -471,6 +475,12 @@ class Runtime:
         """Run beside the requests until the end."""
         task = asyncio.create_task(work)
         self._stack.push_async_callback(_end, task)
+
+
+def mail_templates(assembly: Assembly, settings: Settings, override: Path | None) -> Templates:
+    """The mails' templates: the domains' own, and the project's in their place."""
+    given = {"site": settings.site, "origin": settings.origin, "account_url": settings.account_url}
+    return Templates(assembly.template_folders(), override, given)
 
 
 _MAY_BECOME: Final = "SELECT pg_has_role(current_user, oid, 'MEMBER') FROM pg_roles WHERE rolname = $1"

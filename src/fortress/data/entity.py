@@ -164,6 +164,7 @@ class Entity(msgspec.Struct, frozen=True, gc=False):
         __tablename__: the table's name, plural.
         __indexes__: indexes, unique ones and checks.
         __partition_by__: the timestamp by whose month the table is partitioned; it joins the primary key.
+        __keep_months__: whole months of such a table that are kept beside the present one; None keeps all.
         table: the SQLAlchemy table.
         c: its columns.
     """
@@ -171,6 +172,7 @@ class Entity(msgspec.Struct, frozen=True, gc=False):
     __tablename__: ClassVar[str]
     __indexes__: ClassVar[tuple[Index | Unique | Check, ...]] = ()
     __partition_by__: ClassVar[str | None] = None
+    __keep_months__: ClassVar[int | None] = None
     table: ClassVar[_Table] = _Table()
     c: ClassVar[_Columns] = _Columns()
 

@@ -8,7 +8,9 @@ from fortress.domain import Domain
 from fortress.domains.access.manifest import access
 from fortress.domains.audit.manifest import audit
 from fortress.domains.identity.manifest import identity
+from fortress.domains.notifications.contract import Notifications
+from fortress.domains.notifications.manifest import notifications
 
-standard: Final[tuple[Domain, ...]] = (access, identity, audit)
+standard: Final[tuple[Domain, ...]] = (access, identity, notifications, audit)
 
-__all__ = ["access", "audit", "identity", "standard"]
+__all__ = ["Notifications", "access", "audit", "identity", "notifications", "standard"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any, Final, Generic, TypeVar
 
@@ -39,6 +40,8 @@ class Nothing(NotificationData, frozen=True):
     """Data of a kind that needs none."""
 
 
+NOTHING: Final = Nothing()
+
 D = TypeVar("D", bound=NotificationData)
 
 
@@ -54,6 +57,7 @@ class NotificationKind(msgspec.Struct, Generic[D], frozen=True):
         security: about the safety of an account: goes out at once, and nobody can switch it off.
         secret: its data are worth something to others, such as a token: they are forgotten once the mail is out, and shown nowhere else.
         delivery: how people are told who have not chosen.
+        good_for: how long the mail is worth anything; what could not be sent by then is not sent any more. None: always.
     """
 
     name: str
@@ -62,6 +66,7 @@ class NotificationKind(msgspec.Struct, Generic[D], frozen=True):
     security: bool = False
     secret: bool = False
     delivery: Delivery = Delivery.IMMEDIATE
+    good_for: timedelta | None = None
 
     @property
     def domain(self) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from tests.domains.conftest import World
 
+from fortress import Fortress
 from fortress.mail import OUTBOX, Mail, Outbox
+from fortress.testing.jobs import Jobs
 
 _TOKEN = re.compile(r"^    ([A-Za-z0-9_-]{43})$", re.M)
 
@@ -20,13 +22,21 @@ def token_in(mail: Mail) -> str:
 
 async def mails(world: World, *, to: str | None = None, about: str = "") -> list[Mail]:
     """Those that have been sent to this address, with this in the subject, once all is sent."""
-    await world.background.finish(2)
+    await world.posted()
     return [mail for mail in world.letters.sent if to in (None, mail.to) and about in mail.subject]
 
 
 async def tokens(world: World, *, to: str = "ann@example.com", about: str = "") -> list[str]:
     """The tokens in those mails."""
     return [token_in(mail) for mail in await mails(world, to=to, about=about)]
+
+
+async def post(app: Fortress) -> None:
+    """Have everything sent that waits to be, for an app whose jobs no worker runs."""
+    runtime = app.runtime
+    assert runtime is not None
+    await runtime.background.finish(5)
+    await Jobs(app.assemble().jobs, lambda: runtime.container).settle()
 
 
 def outbox(directory: Path) -> list[Mail]:

@@ -75,7 +75,7 @@ async def test_so_many_are_remembered_the_oldest_goes(world: World) -> None:
         world.clock.advance(timedelta(minutes=10))
         await sign_in(world, f"198.51.100.{number}")
     assert await world.owner.fetchval("SELECT count(*) FROM known_devices") == MOST_DEVICES
-    await world.background.finish(2)
+    await world.posted()
     world.letters.sent.clear()
     await sign_in(world, "198.51.100.0")
     assert await told(world) == 1

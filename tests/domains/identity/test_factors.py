@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import asyncpg
 import pytest
+from tests.domains.identity.mailbox import post
 from tests.domains.identity.second_factors import App, Later, asked, bearer, enrolled, proved, step
 
 from fortress.testing.callers import PASSWORD, Callers
@@ -286,7 +287,7 @@ async def test_each_change_is_told_to_the_owner_and_the_log(
     me = await proved(client, ann, app)
     await client.post("/users/me/mfa/recovery-codes", as_=me)
     await client.delete("/users/me/mfa", as_=me)
-    await running.runtime.background.finish(5)
+    await post(running)
     mails = "".join(file.read_text() for file in sorted((running.runtime.settings.state_dir / "mail").glob("*.eml")))
     for subject in ("was turned on", "was turned off", "new recovery codes", "A recovery code of yours"):
         assert subject in mails

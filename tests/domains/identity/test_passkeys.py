@@ -8,6 +8,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.domains.identity.mailbox import post
 from tests.domains.identity.second_factors import Later, asked, bearer, enrolled, proved, step
 from tests.domains.identity.software_authenticator import SoftwareAuthenticator
 
@@ -266,7 +267,7 @@ async def test_a_counter_that_goes_back_is_refused_and_told(client: Client, ann:
         (view["id"], {"known": 11, "came": 5}),
         (view["id"], {"known": 11, "came": 11}),
     ]
-    await running.runtime.background.finish(5)
+    await post(running)
     mails = "".join(file.read_text() for file in (running.runtime.settings.state_dir / "mail").glob("*.eml"))
     assert mails.count("was refused\n") >= 1
 

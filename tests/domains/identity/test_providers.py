@@ -14,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from pydantic import SecretStr
+from tests.domains.identity.mailbox import post
 from tests.domains.identity.second_factors import App, Later
 from tests.providers.browser import Browser
 from tests.providers.hostile import CLIENT_ID, CLIENT_SECRET, Issuer, listening
@@ -384,6 +385,6 @@ async def test_linking_is_told_to_the_owner_and_to_other_domains(
     await browser.delete(f"/users/me/identities/{mine['id']}", as_=ann)
     told = [(row["name"], row["target"]) for row in await rows.fetch("SELECT name, payload->>'identity_id' AS target FROM events")]
     assert {("IdentityLinked", mine["id"]), ("IdentityUnlinked", mine["id"])} <= set(told)
-    await running.stop()
+    await post(running)
     subjects = [message_from_bytes(mail.read_bytes())["Subject"] for mail in (tmp_path / "mail").iterdir()]
     assert {"Acme was linked to your account at Fortress", "Acme was unlinked from your account at Fortress"} <= set(subjects)

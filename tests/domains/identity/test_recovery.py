@@ -140,7 +140,8 @@ async def test_a_mailbox_is_not_flooded(world: World) -> None:
 
 async def test_no_more_tokens_wait_than_a_bound(world: World) -> None:
     user = await world.get(AccountService).read(await world.somebody(), SYSTEM)
-    issued = [await world.get(MailedTokens).issue(user, MailedPurpose.RESET_PASSWORD) for _ in range(MOST_WAITING + 3)]
+    async with world.database.unit(SYSTEM) as unit:
+        issued = [await world.get(MailedTokens).issue(unit, user, MailedPurpose.RESET_PASSWORD) for _ in range(MOST_WAITING + 3)]
     assert issued.count(None) == 3
     assert len(set(issued)) == MOST_WAITING + 1
 

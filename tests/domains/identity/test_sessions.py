@@ -143,7 +143,7 @@ async def test_a_new_password_ends_every_other_session_and_is_told(world: World)
     with pytest.raises(InvalidCredentials):
         await world.signed_in()
     await world.get(SignInService).by_password("ann@example.com", "a drawbridge, drawn up", EVERYWHERE)
-    await world.background.finish(1)
+    await world.posted()
     assert "password" in world.letters.sent[-1].subject
 
 

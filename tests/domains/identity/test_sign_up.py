@@ -103,10 +103,10 @@ async def test_an_account_is_there_with_the_roles_that_everyone_gets(world: Worl
 async def test_an_address_in_use_gets_the_same_answer_and_its_owner_a_mail(world: World) -> None:
     accounts = world.get(AccountService)
     first = await accounts.sign_up(SignUpWish("ann@example.com", PASSWORD, "Ann"))
-    await world.background.finish(1)
+    await world.posted()
     world.letters.sent.clear()
     again = await accounts.sign_up(SignUpWish("ANN@example.com", "another strong one", "Mallory"))
-    await world.background.finish(1)
+    await world.posted()
     assert again.id != first.id
     assert (again.email, again.name) == ("ANN@example.com", "Mallory")
     assert await world.owner.fetchval("SELECT count(*) FROM users") == 1
@@ -117,14 +117,14 @@ async def test_an_address_in_use_gets_the_same_answer_and_its_owner_a_mail(world
 async def test_an_address_in_use_costs_the_same_work(world: World) -> None:
     await world.somebody("warm@example.com")
     await world.somebody("warm@example.com")
-    await world.background.finish(1)
+    await world.posted()
     world.database.personal.data.clear()
     trips = []
     for _ in range(2):
         with world.database.counting() as count:
             await world.get(AccountService).sign_up(SignUpWish("ann@example.com", PASSWORD, None))
             trips.append(count.round_trips)
-        await world.background.finish(1)
+        await world.posted()
     assert trips == [2, 2]
     assert len(world.letters.sent) == 4
 

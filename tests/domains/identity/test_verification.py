@@ -10,10 +10,12 @@ import pytest
 from tests.domains.conftest import EVERYWHERE, PASSWORD, World
 from tests.domains.identity.mailbox import mails, tokens
 
+from fortress.bootstrap.runtime import mail_templates
 from fortress.domains.identity.contract import EmailUnverified, InvalidCredentials
 from fortress.domains.identity.service import AccountService, EmailVerification, SignInService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.errors import Invalid
+from fortress.mail import Templates
 from fortress.security import SYSTEM
 from fortress.settings import Settings
 
@@ -85,7 +87,8 @@ async def test_the_first_administrator_needs_no_mail(world: World) -> None:
 
 
 async def test_a_page_is_linked_with_the_token_behind_the_hash(world: World, tmp_path: Path) -> None:
-    world.container.add(Settings, Settings(state_dir=tmp_path, account_url="https://shop.example/account"))
+    settings = Settings(state_dir=tmp_path, account_url="https://shop.example/account")
+    world.container.add(Templates, mail_templates(world.assembly, settings, None))
     await world.get(AccountService).sign_up(SignUpWish("ann@example.com", PASSWORD, None))
     (mail,) = await mails(world, about="Welcome")
     (token,) = await tokens(world, about="Welcome")

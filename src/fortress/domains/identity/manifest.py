@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fortress.domain import Domain, Upkeep, migrations_beside
+from fortress.domain import Domain, Upkeep, migrations_beside, templates_beside
 from fortress.domains.identity.contract import People
 from fortress.domains.identity.events import (
     EmailChanged,
@@ -77,6 +77,7 @@ from fortress.domains.identity.rest.flow_cookie import FlowCookie
 from fortress.domains.identity.service import (
     AccountOperations,
     AccountService,
+    Addresses,
     Assertions,
     Ceremonies,
     Challenges,
@@ -92,7 +93,6 @@ from fortress.domains.identity.service import (
     KeyService,
     MailedTokens,
     NewPasswords,
-    Notices,
     PasskeyService,
     PasskeySignIn,
     PersonService,
@@ -109,7 +109,10 @@ from fortress.domains.identity.service import (
     UsedCodes,
     WaysIn,
 )
+from fortress.domains.identity.service.factor_letters import FACTOR_LETTERS
+from fortress.domains.identity.service.letters import LETTERS
 from fortress.domains.identity.service.providers import ConfiguredProviders, IdentityService, ProviderFlows, ProviderSignIn
+from fortress.domains.notifications.contract import AddressBook
 
 _HOUR: Final = 3600.0
 
@@ -145,6 +148,7 @@ identity = Domain(
     services=[
         AccountService,
         AccountOperations,
+        Addresses,
         PersonService,
         IdentityRecords,
         SessionService,
@@ -175,7 +179,6 @@ identity = Domain(
         ClaimRepository,
         WaysIn,
         NewPasswords,
-        Notices,
         Devices,
         Throttle,
         MailedTokens,
@@ -249,6 +252,9 @@ identity = Domain(
     routes=ROUTES,
     migrations=migrations_beside(__name__),
     personal=IdentityRecords,
+    ports=[AddressBook],
+    notifications=[*LETTERS, *FACTOR_LETTERS],
+    templates=templates_beside(__name__),
     upkeep=[
         Upkeep("identity.forget_ended_sessions", _HOUR, forget_ended_sessions),
         Upkeep("identity.forget_unfinished_flows", _HOUR, forget_unfinished_flows),

@@ -1,6 +1,7 @@
 """Who may what, as data. No code decides this anywhere else."""
 
 from fortress.domains.access.contract import EVERYBODY, OWN_PERMISSIONS
+from fortress.domains.notifications.contract import NOTIFICATIONS_READ, NOTIFICATIONS_WRITE
 from fortress.security import SESSION_ONLY, Permission, Role
 
 ACCOUNT_READ = Permission("account:read", "See one's own account")
@@ -35,6 +36,8 @@ MEMBER = Role(
         ACCOUNT_IDENTITIES,
         ACCOUNT_FACTORS,
         OWN_PERMISSIONS,
+        NOTIFICATIONS_READ,
+        NOTIFICATIONS_WRITE,
         USERS_READ.own,
     ],
     by_default=True,

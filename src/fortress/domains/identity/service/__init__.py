@@ -1,6 +1,7 @@
 """The use cases of identity. One method, one action, one transaction."""
 
 from fortress.domains.identity.service.accounts import AccountService
+from fortress.domains.identity.service.addresses import Addresses
 from fortress.domains.identity.service.assertions import Assertions
 from fortress.domains.identity.service.ceremonies import Ceremonies
 from fortress.domains.identity.service.challenges import Challenges
@@ -13,7 +14,6 @@ from fortress.domains.identity.service.factors import FactorKeeper, FactorServic
 from fortress.domains.identity.service.keys import KeyService
 from fortress.domains.identity.service.mailed import MailedTokens
 from fortress.domains.identity.service.new_passwords import NewPasswords
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.operating import AccountOperations
 from fortress.domains.identity.service.passkeys import PasskeyService, PasskeySignIn
 from fortress.domains.identity.service.persons import PersonService
@@ -34,6 +34,7 @@ from fortress.domains.identity.service.ways_in import WaysIn
 __all__ = [
     "AccountOperations",
     "AccountService",
+    "Addresses",
     "Assertions",
     "Ceremonies",
     "Challenges",
@@ -49,7 +50,6 @@ __all__ = [
     "KeyService",
     "MailedTokens",
     "NewPasswords",
-    "Notices",
     "PasskeyService",
     "PasskeySignIn",
     "PersonService",

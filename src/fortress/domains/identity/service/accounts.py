@@ -17,10 +17,11 @@ from fortress.domains.identity.models import EndedBy, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service import letters
 from fortress.domains.identity.service.new_passwords import NewPasswords
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.verification import EmailVerification
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import CannotStart, FieldError, Invalid
+from fortress.mail import NOTHING
 from fortress.security import ANONYMOUS, SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
 from fortress.security.principal import NOBODY
@@ -54,7 +55,7 @@ class AccountService(People):
         hasher: PasswordHasher,
         passwords: NewPasswords,
         verification: EmailVerification,
-        notices: Notices,
+        notices: Notifications,
         revocations: Revocations,
         clock: Clock,
         ids: Ids,
@@ -86,11 +87,8 @@ class AccountService(People):
         user = draft(self._ids.new(), wish, await self._hasher.hash(wish.password), self._clock)
         if owner is None and not await self._create(user):
             owner = await self._owner(user.email)
-        if owner is None:
-            self._verification.welcome(user)
-        else:
+        if owner is not None:
             await self._remember_attempt(owner)
-            self._notices.tell_now(owner, letters.already_signed_up)
         return user
 
     async def person(self, id: UUID) -> Person | None:
@@ -172,7 +170,7 @@ class AccountService(People):
             unit.record(PasswordChanged(user_id=user.id))
             unit.audit("users.password_changed", target=user.id)
             self._revocations.user(unit, user.id)
-            self._notices.tell(unit, user.id, letters.password_changed)
+            await self._notices.tell(unit, user.id, letters.PASSWORD_CHANGED, NOTHING)
 
     async def ensure_administrator(self, email: str, password: str | None) -> str | None:
         """Make the first administrator, unless there is one.
@@ -211,6 +209,8 @@ class AccountService(People):
                 await self._access.welcome(unit, user.id, roles)
                 unit.record(UserSignedUp(user_id=user.id))
                 unit.audit("users.signed_up", target=user.id)
+                if user.verified_at is None:
+                    await self._verification.welcome(unit, user)
         except EmailTaken:
             return False
         return True
@@ -222,6 +222,7 @@ class AccountService(People):
     async def _remember_attempt(self, owner: UUID) -> None:
         async with self._database.unit(ANONYMOUS) as unit:
             unit.audit("users.sign_up_repeated", target=owner)
+            await self._notices.tell(unit, owner, letters.ALREADY_SIGNED_UP, NOTHING)
 
     async def _disabled(self, unit: Unit, id: UUID) -> None:
         await self._access.suspend(unit, id)

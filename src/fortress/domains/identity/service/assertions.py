@@ -14,8 +14,9 @@ from fortress.data import Database, Unit
 from fortress.domains.identity.models import Challenge, Passkey
 from fortress.domains.identity.repository import PasskeyRepository
 from fortress.domains.identity.service.ceremonies import Assertion, Ceremonies, Refused
-from fortress.domains.identity.service.factor_letters import copied_passkey
-from fortress.domains.identity.service.notices import Notices
+from fortress.domains.identity.service.factor_letters import COPIED_PASSKEY
+from fortress.domains.notifications.contract import Notifications
+from fortress.mail import NOTHING
 from fortress.security import SYSTEM
 from fortress.security.encoding import from_base64url
 
@@ -30,7 +31,9 @@ class Proved(msgspec.Struct, frozen=True):
 class Assertions:
     """Checks what passkeys answer."""
 
-    def __init__(self, database: Database, passkeys: PasskeyRepository, ceremonies: Ceremonies, notices: Notices, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, passkeys: PasskeyRepository, ceremonies: Ceremonies, notices: Notifications, clock: Clock
+    ) -> None:
         self._database = database
         self._passkeys = passkeys
         self._ceremonies = ceremonies
@@ -66,7 +69,7 @@ class Assertions:
             return True
         detail = {"known": passkey.sign_count, "came": assertion.sign_count}
         unit.audit("passkeys.counter_went_back", target=passkey.id, detail=detail)
-        self._notices.tell(unit, passkey.user_id, copied_passkey)
+        await self._notices.tell(unit, passkey.user_id, COPIED_PASSKEY, NOTHING)
         return False
 
     async def credentials_of(self, user: UUID) -> list[Passkey]:

@@ -17,7 +17,7 @@ from fortress.data import Database, Unit
 from fortress.domains.identity.events import NewDeviceSeen
 from fortress.domains.identity.repository import MOST_DEVICES, Claimed, DeviceMarks, DeviceRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.notices import Notices
+from fortress.domains.notifications.contract import Notifications
 from fortress.limits.keys import network_of
 from fortress.security import SYSTEM
 from fortress.security.encoding import framed
@@ -52,7 +52,9 @@ class Recognised(msgspec.Struct, frozen=True):
 class Devices:
     """Remembers devices by keyed digests: the table tells nobody who signs in from where."""
 
-    def __init__(self, database: Database, devices: DeviceRepository, notices: Notices, ring: KeyRing, clock: Clock, ids: Ids) -> None:
+    def __init__(
+        self, database: Database, devices: DeviceRepository, notices: Notifications, ring: KeyRing, clock: Clock, ids: Ids
+    ) -> None:
         self._database = database
         self._devices = devices
         self._notices = notices
@@ -81,7 +83,7 @@ class Devices:
         if first is False:
             unit.record(NewDeviceSeen(user_id=user))
             unit.audit("auth.new_device", target=user)
-            self._notices.tell(unit, user, partial(letters.new_device, address=device.address or "", at=self._clock.now()))
+            await self._notices.tell(unit, user, letters.NEW_DEVICE, letters.Seen(device.address or "", self._clock.now()))
 
     async def trust(self, unit: Unit, user: UUID, device: Device) -> None:
         """Somebody on this device has proved by other means that they are this person."""

@@ -7,7 +7,6 @@ can stop it.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -23,14 +22,13 @@ from fortress.domains.identity.models.addresses import comparable
 from fortress.domains.identity.repository import AccountLock, EmailChangeRepository, UserRepository
 from fortress.domains.identity.service import letters
 from fortress.domains.identity.service.accounts import wrong_password
-from fortress.domains.identity.service.letters import Carrier
 from fortress.domains.identity.service.mailed import MailedTokens, digest_of, invalid_token, new_token
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import on_behalf_of
+from fortress.domains.notifications.contract import Notifications
+from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
 from fortress.security.proof import proof_of
-from fortress.settings import Settings
 
 _LIFETIME: Final = timedelta(hours=24)
 _FRESH: Final = proof_of(timedelta(minutes=5), 1)
@@ -48,9 +46,8 @@ class EmailChangeService:
         changes: EmailChangeRepository,
         tokens: MailedTokens,
         hasher: PasswordHasher,
-        notices: Notices,
+        notices: Notifications,
         background: Background,
-        settings: Settings,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -62,7 +59,6 @@ class EmailChangeService:
         self._hasher = hasher
         self._notices = notices
         self._background = background
-        self._page = settings.account_url
         self._clock = clock
         self._ids = ids
 
@@ -148,19 +144,20 @@ class EmailChangeService:
             await self._changes.forget_of(unit, user=user.id)
             await self._changes.add(unit, change)
             unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
-        told = letters.email_change_ordered if spoken_for else letters.email_change_asked
-        self._background.start(self._write_to_both(user, new_email, old, new, told))
+            told = letters.EMAIL_CHANGE_ORDERED if spoken_for else letters.EMAIL_CHANGE_ASKED
+            await self._notices.tell(unit, user.id, told, letters.Carried(old), to=user.email)
+        self._background.start(self._write_to_new(user.id, new_email, new))
 
-    async def _write_to_both(self, user: User, new_email: str, old: str, new: str, told: Carrier) -> None:
+    async def _write_to_new(self, user: UUID, new_email: str, token: str) -> None:
         """Beside the request: what it takes depends on whether the address is somebody's."""
         owner = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=new_email)
-        await self._notices.deliver(user.email, partial(told, way=letters.way("old-email", old, self._page)))
         if not await self._tokens.may_send(f"{_PURPOSE}-to", new_email):
             return
-        if owner is None or owner.id == user.id:
-            await self._notices.deliver(new_email, partial(letters.email_change_offered, way=letters.way("new-email", new, self._page)))
-        else:
-            await self._notices.deliver_to(owner.id, letters.address_wanted)
+        async with self._database.unit(SYSTEM) as unit:
+            if owner is None or owner.id == user:
+                await self._notices.tell(unit, user, letters.EMAIL_CHANGE_OFFERED, letters.Carried(token), to=new_email)
+            else:
+                await self._notices.tell(unit, owner.id, letters.ADDRESS_WANTED, NOTHING)
 
     async def _agreed(self, unit: Unit, change: EmailChange) -> None:
         user = await self._users.by_id.maybe(unit, id=change.user_id)
@@ -176,4 +173,4 @@ class EmailChangeService:
         unit.audit("users.email_changed", target=user.id)
         same = comparable(user.email) == comparable(change.new_email)
         for address in {user.email, change.new_email} if not same else {change.new_email}:
-            unit.after_commit(partial(self._notices.send, address, letters.email_changed))
+            await self._notices.tell(unit, user.id, letters.EMAIL_CHANGED, NOTHING, to=address)

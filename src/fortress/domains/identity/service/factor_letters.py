@@ -2,55 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
-from fortress.mail import Mail
-
-_NOT_YOU: Final = "If it was not you, change your password at once, and look at your sessions.\n"
-
-
-def authenticator_added(to: str, site: str) -> Mail:
-    text = f"An authenticator app was added to your account at {site}. From now on its codes are asked for when you sign in.\n\n{_NOT_YOU}"
-    return Mail(to, f"A second factor of yours at {site} was turned on", text)
+from fortress.mail import NOTHING, NotificationKind
+from fortress.mail.kinds import Nothing
 
 
-def authenticator_removed(to: str, site: str) -> Mail:
-    text = f"The authenticator app was removed from your account at {site}, and every other session was signed out.\n\n{_NOT_YOU}"
-    return Mail(to, f"A second factor of yours at {site} was turned off", text)
+def _notice(what: str, title: str) -> NotificationKind[Nothing]:
+    return NotificationKind(f"identity.{what}", title, NOTHING, security=True)
 
 
-def passkey_added(to: str, site: str) -> Mail:
-    text = f"A passkey was added to your account at {site}. You can sign in with it from now on.\n\n{_NOT_YOU}"
-    return Mail(to, f"A passkey was added to your account at {site}", text)
+_CODES: Final = "Codes to sign in"
+_PASSKEYS: Final = "Passkeys"
 
+AUTHENTICATOR_ADDED: Final = _notice("authenticator_added", _CODES)
+AUTHENTICATOR_REMOVED: Final = _notice("authenticator_removed", _CODES)
+PASSKEY_ADDED: Final = _notice("passkey_added", _PASSKEYS)
+PASSKEY_REMOVED: Final = _notice("passkey_removed", _PASSKEYS)
+RECOVERY_CODES_RENEWED: Final = _notice("recovery_codes_renewed", _CODES)
+RECOVERY_CODE_USED: Final = _notice("recovery_code_used", _CODES)
+CODES_EXHAUSTED: Final = _notice("codes_exhausted", _CODES)
+COPIED_PASSKEY: Final = _notice("copied_passkey", _PASSKEYS)
 
-def passkey_removed(to: str, site: str) -> Mail:
-    text = f"A passkey was removed from your account at {site}, and every other session was signed out.\n\n{_NOT_YOU}"
-    return Mail(to, f"A passkey was removed from your account at {site}", text)
-
-
-def recovery_codes_renewed(to: str, site: str) -> Mail:
-    text = f"New recovery codes were made for your account at {site}. The old ones don't work any more.\n\n{_NOT_YOU}"
-    return Mail(to, f"You have new recovery codes at {site}", text)
-
-
-def recovery_code_used(to: str, site: str) -> Mail:
-    text = f"Somebody, perhaps you, used one of your recovery codes at {site}. It can't be used again.\n\n{_NOT_YOU}"
-    return Mail(to, f"A recovery code of yours at {site} was used", text)
-
-
-def codes_exhausted(to: str, site: str) -> Mail:
-    text = (
-        f"Somebody who knows your password at {site} has tried too many codes of your authenticator app, and did not get in.\n"
-        "Codes of the app are not looked at for some time now; passkeys and recovery codes work as before.\n\n"
-        "If it was not you, change your password.\n"
-    )
-    return Mail(to, f"Wrong codes for your account at {site}", text)
-
-
-def copied_passkey(to: str, site: str) -> Mail:
-    text = (
-        f"A passkey of your account at {site} was refused: its counter went back, as that of a copy would.\n\n"
-        "If it goes on, remove that passkey and make a new one.\n"
-    )
-    return Mail(to, f"A passkey of yours at {site} was refused", text)
+FACTOR_LETTERS: Final[tuple[NotificationKind[Any], ...]] = (
+    AUTHENTICATOR_ADDED,
+    AUTHENTICATOR_REMOVED,
+    PASSKEY_ADDED,
+    PASSKEY_REMOVED,
+    RECOVERY_CODES_RENEWED,
+    RECOVERY_CODE_USED,
+    CODES_EXHAUSTED,
+    COPIED_PASSKEY,
+)

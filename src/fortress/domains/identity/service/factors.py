@@ -23,9 +23,10 @@ from fortress.domains.identity.repository import (
 )
 from fortress.domains.identity.service import factor_letters as letters
 from fortress.domains.identity.service.codes import CodeKind, Codes, new_secret, provisioning_uri, spelled
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import FieldError, Invalid
+from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
 from fortress.security.permissions import FACTORS
 from fortress.security.principal import NOBODY
@@ -130,7 +131,7 @@ class FactorService:
         passkeys: PasskeyRepository,
         codes: Codes,
         keeper: FactorKeeper,
-        notices: Notices,
+        notices: Notifications,
         settings: Settings,
         clock: Clock,
     ) -> None:
@@ -185,7 +186,7 @@ class FactorService:
             if not await self._codes.confirm(unit, caller.id, code):
                 raise wrong_code()
             codes = await self._keeper.added(unit, caller, CodeKind.TOTP, before)
-            self._notices.tell(unit, caller.id, letters.authenticator_added)
+            await self._notices.tell(unit, caller.id, letters.AUTHENTICATOR_ADDED, NOTHING)
         return codes
 
     async def remove(self, caller: Principal) -> None:
@@ -199,7 +200,7 @@ class FactorService:
             if not await self._authenticators.drop(unit, user=caller.id):
                 raise NoSecondFactor
             await self._keeper.removed(unit, caller, CodeKind.TOTP)
-            self._notices.tell(unit, caller.id, letters.authenticator_removed)
+            await self._notices.tell(unit, caller.id, letters.AUTHENTICATOR_REMOVED, NOTHING)
 
     async def renew_recovery(self, caller: Principal) -> list[str]:
         """Ten new recovery codes; the old ones are void.
@@ -212,7 +213,7 @@ class FactorService:
                 raise NoSecondFactor
             codes = await self._codes.renew_recovery(unit, caller.id)
             unit.audit("recovery_codes.renewed", target=caller.id)
-            self._notices.tell(unit, caller.id, letters.recovery_codes_renewed)
+            await self._notices.tell(unit, caller.id, letters.RECOVERY_CODES_RENEWED, NOTHING)
         return codes
 
 

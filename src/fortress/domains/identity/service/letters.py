@@ -1,148 +1,89 @@
-"""The mails that identity sends."""
+"""What identity tells people by mail: all about the safety of their accounts (ASVS V6.3.5, V6.3.7), so nobody can switch it off."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, TypeVar
 
-from fortress.mail import Mail
+from fortress.mail import NOTHING, NotificationData, NotificationKind
 
-
-class Carrier(Protocol):
-    """A letter that carries a token; `way` says how to use it."""
-
-    def __call__(self, to: str, site: str, *, way: str) -> Mail: ...
+D = TypeVar("D", bound=NotificationData)
 
 
-def way(action: str, token: str, page: str) -> str:
-    """How to use a token, in words.
+class Carried(NotificationData, frozen=True):
+    """Data of a letter that carries a token."""
 
-    Args:
-        action: what it is for, as the page knows it.
-        token: in the mail, and where a page is given behind its #, which no browser sends to a server (RFC 3986 §3.5).
-        page: the site's own page for it; empty: there is none.
-    """
-    code = f"    {token}\n"
-    if not page:
-        return f"This is the code that you are asked for:\n\n{code}"
-    return f"Open this page:\n\n    {page}#{action}={token}\n\nor enter this code there:\n\n{code}"
+    token: str
 
 
-def welcome(to: str, site: str) -> Mail:
-    """To somebody who has just signed up."""
-    return Mail(to, f"Welcome to {site}", f"Your account at {site} is ready. You can sign in with this address.\n")
+class Provided(NotificationData, frozen=True):
+    """Data of a letter about somebody else's sign-in: what people know it as."""
+
+    provider: str
 
 
-def welcome_and_verify(to: str, site: str, *, way: str) -> Mail:
-    """To somebody who has just signed up, to show that the address is theirs."""
-    text = f"Your account at {site} is ready. Please show that this address is yours, within a day.\n\n{way}\n{_NOT_YOURS}"
-    return Mail(to, f"Welcome to {site}", text)
+class Seen(NotificationData, frozen=True):
+    """Data of a letter about a device: where and when it was seen. What it calls itself could be a lie."""
+
+    address: str
+    at: datetime
 
 
-def verify_email(to: str, site: str, *, way: str) -> Mail:
-    """To somebody who wants to show that the address is theirs, and has no mail for it any more."""
-    return Mail(to, f"Is this your address? {site} asks", f"Please show that this address is yours, within a day.\n\n{way}\n{_NOT_YOURS}")
+def _notice(what: str, title: str, sample: D) -> NotificationKind[D]:
+    return NotificationKind(f"identity.{what}", title, sample, security=True)
 
 
-def already_signed_up(to: str, site: str) -> Mail:
-    """To the owner of an address that somebody wanted to sign up with again."""
-    text = (
-        f"Somebody, perhaps you, tried to sign up at {site} with this address. You have an account already: just sign in.\n\n"
-        "If it was not you, there is nothing to do. They were not told that this address has an account.\n"
-    )
-    return Mail(to, f"You have an account at {site}", text)
+def _carrier(what: str, title: str, good_for: timedelta) -> NotificationKind[Carried]:
+    sample = Carried("a-token-of-forty-three-letters-and-no-more-x")
+    return NotificationKind(f"identity.{what}", title, sample, security=True, secret=True, good_for=good_for)
 
 
-def password_changed(to: str, site: str) -> Mail:
-    """To somebody whose password is another one now (ASVS V6.3.7)."""
-    text = (
-        f"The password of your account at {site} was changed, and every other session was signed out.\n\n"
-        "If it was not you, tell us at once: somebody knows your old password.\n"
-    )
-    return Mail(to, f"Your password at {site} was changed", text)
+_DAY: Final = timedelta(hours=24)
+_HALF_AN_HOUR: Final = timedelta(minutes=30)
+_PROVIDED: Final = Provided("Example")
 
+# To somebody who has just signed up, with somebody else's word that the address is theirs, or to show it.
+WELCOME: Final = _notice("welcome", "Your account", NOTHING)
+WELCOME_AND_VERIFY: Final = _carrier("welcome_and_verify", "Your account", _DAY)
+# To somebody who wants to show that the address is theirs, and has no mail for it any more.
+VERIFY_EMAIL: Final = _carrier("verify_email", "Your address", _DAY)
+# To the owner of an address that somebody wanted to sign up with again.
+ALREADY_SIGNED_UP: Final = _notice("already_signed_up", "Your account", NOTHING)
 
-def identity_linked(to: str, site: str, provider: str) -> Mail:
-    """To somebody who can sign in with another provider from now on (ASVS V6.3.7)."""
-    text = (
-        f"Your account at {site} can be signed in to with {provider} from now on.\n\n"
-        "If it was not you, unlink it in your account, change your password, and tell us.\n"
-    )
-    return Mail(to, f"{provider} was linked to your account at {site}", text)
+PASSWORD_CHANGED: Final = _notice("password_changed", "Your password", NOTHING)
+# To somebody who does not know their password any more, or whose administrator started this for them.
+FORGOTTEN_PASSWORD: Final = _carrier("forgotten_password", "Your password", _HALF_AN_HOUR)
+# To somebody whose password was chosen anew with a mailed token.
+PASSWORD_RESET: Final = _notice("password_reset", "Your password", NOTHING)
 
+IDENTITY_LINKED: Final = _notice("identity_linked", "Ways to sign in", _PROVIDED)
+IDENTITY_UNLINKED: Final = _notice("identity_unlinked", "Ways to sign in", _PROVIDED)
+NEW_DEVICE: Final = _notice("new_device", "New devices", Seen("192.0.2.7", datetime(2026, 1, 1, 12, tzinfo=UTC)))
 
-def identity_unlinked(to: str, site: str, provider: str) -> Mail:
-    """To somebody who can't sign in with a provider any more (ASVS V6.3.7)."""
-    text = f"Your account at {site} can't be signed in to with {provider} any more.\n\nIf it was not you, tell us at once.\n"
-    return Mail(to, f"{provider} was unlinked from your account at {site}", text)
+# To the address that an account has: it shall be another, if who reads this agrees; or an administrator changes it, and it can be stopped.
+EMAIL_CHANGE_ASKED: Final = _carrier("email_change_asked", "Your address", _DAY)
+EMAIL_CHANGE_ORDERED: Final = _carrier("email_change_ordered", "Your address", _DAY)
+# To the address that an account shall have.
+EMAIL_CHANGE_OFFERED: Final = _carrier("email_change_offered", "Your address", _DAY)
+# To the owner of an address that somebody with another account wanted for theirs.
+ADDRESS_WANTED: Final = _notice("address_wanted", "Your address", NOTHING)
+# To both addresses, once it is done.
+EMAIL_CHANGED: Final = _notice("email_changed", "Your address", NOTHING)
 
-
-def forgotten_password(to: str, site: str, *, way: str) -> Mail:
-    """To somebody who does not know their password any more, or whose administrator started this for them."""
-    text = (
-        f"You can choose another password for your account at {site}, within half an hour.\n\n{way}\n"
-        "If you did not ask for this, there is nothing to do: the password stays as it is. Give the code to nobody.\n"
-    )
-    return Mail(to, f"Another password for {site}", text)
-
-
-def password_reset(to: str, site: str) -> Mail:
-    """To somebody whose password was chosen anew with a mailed token (ASVS V6.3.7)."""
-    text = (
-        f"Another password was chosen for your account at {site} with a code from this mailbox. Every session was signed out.\n\n"
-        "If it was not you, somebody reads your mail: secure your mailbox first, then choose another password once more.\n"
-    )
-    return Mail(to, f"Your password at {site} was changed", text)
-
-
-def new_device(to: str, site: str, *, address: str, at: datetime) -> Mail:
-    """To somebody who was signed in to from a device for the first time (ASVS V6.3.5). What it calls itself could be a lie."""
-    text = (
-        f"Your account at {site} was signed in to from a device or network that it was not used from before:\n\n"
-        f"    {at:%Y-%m-%d %H:%M} UTC, from {address or 'an unknown address'}\n\n"
-        "If it was not you, change your password and sign out all your other sessions.\n"
-    )
-    return Mail(to, f"A new device signed in to your account at {site}", text)
-
-
-def email_change_asked(to: str, site: str, *, way: str) -> Mail:
-    """To the address that an account has: it shall be another, if who reads this agrees."""
-    text = (
-        f"You asked to have mail for your account at {site} sent to another address. If this is right, agree here, and at the "
-        f"other address too, within a day.\n\n{way}\n"
-        "If it was not you, somebody is signed in to your account: stop the change with the same code, and change your password.\n"
-    )
-    return Mail(to, f"Shall your address at {site} change?", text)
-
-
-def email_change_ordered(to: str, site: str, *, way: str) -> Mail:
-    """To the address that an account has, when an administrator changes it: it can be stopped."""
-    text = (
-        f"An administrator of {site} is changing the address of your account, as its owner asked because this mailbox can't be "
-        f"read any more.\n\nIf you do read this, stop the change, within a day.\n\n{way}"
-    )
-    return Mail(to, f"Your address at {site} is being changed", text)
-
-
-def email_change_offered(to: str, site: str, *, way: str) -> Mail:
-    """To the address that an account shall have."""
-    text = f"Somebody wants this to be the address of their account at {site}. If it was you, agree, within a day.\n\n{way}\n{_NOT_YOURS}"
-    return Mail(to, f"Is this your address? {site} asks", text)
-
-
-def address_wanted(to: str, site: str) -> Mail:
-    """To the owner of an address that somebody with another account wanted for theirs."""
-    text = (
-        f"Somebody, perhaps you, tried to use this address for another account at {site}. It has an account already: just sign in.\n\n"
-        "If it was not you, there is nothing to do. They were not told that this address has an account.\n"
-    )
-    return Mail(to, f"You have an account at {site}", text)
-
-
-def email_changed(to: str, site: str) -> Mail:
-    """To both addresses, once it is done (ASVS V6.3.7)."""
-    text = f"The address of your account at {site} has changed, as was agreed at both addresses.\n\nIf it was not you, tell us at once.\n"
-    return Mail(to, f"Your address at {site} was changed", text)
-
-
-_NOT_YOURS = "If it was not you, there is nothing to do: without the code nothing happens.\n"
+LETTERS: Final[tuple[NotificationKind[Any], ...]] = (
+    WELCOME,
+    WELCOME_AND_VERIFY,
+    VERIFY_EMAIL,
+    ALREADY_SIGNED_UP,
+    PASSWORD_CHANGED,
+    FORGOTTEN_PASSWORD,
+    PASSWORD_RESET,
+    IDENTITY_LINKED,
+    IDENTITY_UNLINKED,
+    NEW_DEVICE,
+    EMAIL_CHANGE_ASKED,
+    EMAIL_CHANGE_ORDERED,
+    EMAIL_CHANGE_OFFERED,
+    ADDRESS_WANTED,
+    EMAIL_CHANGED,
+)

@@ -57,22 +57,25 @@ class MailedTokens:
         """Whether one more mail may go to this address, whoever has asked: so nobody's mailbox can be flooded from here."""
         return (await self._limiter.charge(MAILS, f"mail|{purpose}|{comparable(email)}")).allowed
 
-    async def issue(self, user: User, purpose: MailedPurpose) -> str | None:
+    async def issue(self, unit: Unit, user: User, purpose: MailedPurpose) -> str | None:
         """A new token for a person; None while too many of theirs wait. Those that wait stay good."""
+        if await self._tokens.waiting(unit, user=user.id, purpose=purpose, now=self._clock.now()) >= MOST_WAITING:
+            return None
+        return await self.first(unit, user, purpose)
+
+    async def first(self, unit: Unit, user: User, purpose: MailedPurpose) -> str:
+        """A token for a person who is new in this unit, so that none of theirs can wait."""
         now, text = self._clock.now(), new_token()
-        async with self._database.unit(SYSTEM) as unit:
-            if await self._tokens.waiting(unit, user=user.id, purpose=purpose, now=now) >= MOST_WAITING:
-                return None
-            token = MailedToken(
-                id=self._ids.new(),
-                user_id=user.id,
-                purpose=purpose,
-                digest=digest_of(text),
-                bound=self.states(user, purpose)[0],
-                created_at=now,
-                expires_at=now + LIFETIMES[purpose],
-            )
-            await self._tokens.add(unit, token)
+        token = MailedToken(
+            id=self._ids.new(),
+            user_id=user.id,
+            purpose=purpose,
+            digest=digest_of(text),
+            bound=self.states(user, purpose)[0],
+            created_at=now,
+            expires_at=now + LIFETIMES[purpose],
+        )
+        await self._tokens.add(unit, token)
         return text
 
     async def find(self, text: str, purpose: MailedPurpose) -> MailedToken:

@@ -27,12 +27,13 @@ from fortress.domains.identity.service.ceremonies import (
 )
 from fortress.domains.identity.service.challenges import Challenges
 from fortress.domains.identity.service.factors import FactorKeeper
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.domains.identity.service.starting import BEARER, Device, SessionStarter
 from fortress.domains.identity.service.ways_in import WaysIn
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import FieldError, Invalid
+from fortress.mail import NOTHING
 from fortress.security import Principal
 from fortress.security.permissions import FACTORS
 
@@ -52,7 +53,7 @@ class PasskeyService:
         ceremonies: Ceremonies,
         keeper: FactorKeeper,
         ways_in: WaysIn,
-        notices: Notices,
+        notices: Notifications,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -106,7 +107,7 @@ class PasskeyService:
             await self._passkeys.add(unit, passkey)
             unit.audit("passkeys.added", target=passkey.id)
             codes = await self._keeper.added(unit, caller, KIND, before)
-            self._notices.tell(unit, caller.id, letters.passkey_added)
+            await self._notices.tell(unit, caller.id, letters.PASSKEY_ADDED, NOTHING)
         return passkey, codes
 
     async def all_of(self, caller: Principal) -> list[Passkey]:
@@ -149,7 +150,7 @@ class PasskeyService:
             await self._ways_in.require(unit, caller.id)
             unit.audit("passkeys.removed", target=id)
             await self._keeper.removed(unit, caller, KIND)
-            self._notices.tell(unit, caller.id, letters.passkey_removed)
+            await self._notices.tell(unit, caller.id, letters.PASSKEY_REMOVED, NOTHING)
 
     async def _made(self, credential: Mapping[str, Any], caller: Principal) -> tuple[bytes, NewCredential]:
         try:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from fortress.background import Background
 from fortress.clock import Clock
-from fortress.data import Database
+from fortress.data import Database, Unit
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.events import PasswordChanged
 from fortress.domains.identity.models import EndedBy, MailedPurpose, User
@@ -17,13 +16,13 @@ from fortress.domains.identity.service import letters
 from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.mailed import MailedTokens, invalid_token
 from fortress.domains.identity.service.new_passwords import NewPasswords
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import on_behalf_of
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.notifications.contract import Notifications
+from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
 from fortress.security.principal import NOBODY
-from fortress.settings import Settings
 
 if TYPE_CHECKING:
     from fortress.domains.identity.service.starting import Device
@@ -43,10 +42,9 @@ class RecoveryService:
         passwords: NewPasswords,
         hasher: PasswordHasher,
         devices: Devices,
-        notices: Notices,
+        notices: Notifications,
         revocations: Revocations,
         background: Background,
-        settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -59,7 +57,6 @@ class RecoveryService:
         self._notices = notices
         self._revocations = revocations
         self._background = background
-        self._page = settings.account_url
         self._clock = clock
 
     def forgot(self, email: str) -> None:
@@ -75,7 +72,7 @@ class RecoveryService:
         async with self._database.unit(by) as unit:
             user = await self._users.by_id(unit, id=id)
             unit.audit("users.password_reset_started", target=id)
-        self._background.start(self._send(user))
+            await self._send(unit, user)
 
     async def reset(self, token: str, password: str, device: Device) -> None:
         """Another password for whose token this is. Every session of theirs ends; keys stay, and so do second factors.
@@ -103,7 +100,7 @@ class RecoveryService:
             unit.record(PasswordChanged(user_id=user.id))
             unit.audit("users.password_reset", target=user.id)
             self._revocations.user(unit, user.id)
-            self._notices.tell(unit, user.id, letters.password_reset)
+            await self._notices.tell(unit, user.id, letters.PASSWORD_RESET, NOTHING)
 
     async def _forgot(self, email: str) -> None:
         # Both are asked for anybody: what one of them says must not spare the work of the other.
@@ -113,10 +110,10 @@ class RecoveryService:
             return
         user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
         if user is not None:
-            await self._send(user)
+            async with self._database.unit(SYSTEM) as unit:
+                await self._send(unit, user)
 
-    async def _send(self, user: User) -> None:
-        token = await self._tokens.issue(user, _PURPOSE)
+    async def _send(self, unit: Unit, user: User) -> None:
+        token = await self._tokens.issue(unit, user, _PURPOSE)
         if token is not None:
-            way = letters.way("reset-password", token, self._page)
-            await self._notices.deliver(user.email, partial(letters.forgotten_password, way=way))
+            await self._notices.tell(unit, user.id, letters.FORGOTTEN_PASSWORD, letters.Carried(token))

@@ -15,18 +15,19 @@ from fortress.domains.identity.service.assertions import Assertions, Proved
 from fortress.domains.identity.service.ceremonies import Ceremonies, KnownCredential
 from fortress.domains.identity.service.challenges import Challenges, state_of
 from fortress.domains.identity.service.codes import Checked, CodeKind, Codes
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.domains.identity.service.starting import BEARER, Device, SessionStarter
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import Refusal
+from fortress.mail import NOTHING
 from fortress.security.permissions import FACTORS
 
 
 class UsedCodes:
     """Uses codes up, and tells owner and log what became of them."""
 
-    def __init__(self, codes: Codes, notices: Notices) -> None:
+    def __init__(self, codes: Codes, notices: Notifications) -> None:
         self._codes = codes
         self._notices = notices
 
@@ -36,10 +37,10 @@ class UsedCodes:
         if checked.kind is None:
             unit.audit("auth.second_step_failed", target=account.id, detail={"waiting": checked.wait > 0})
         if checked.exhausted:
-            self._notices.tell(unit, account.id, letters.codes_exhausted)
+            await self._notices.tell(unit, account.id, letters.CODES_EXHAUSTED, NOTHING)
         if checked.kind is CodeKind.RECOVERY_CODE:
             unit.audit("recovery_codes.used", target=account.id)
-            self._notices.tell(unit, account.id, letters.recovery_code_used)
+            await self._notices.tell(unit, account.id, letters.RECOVERY_CODE_USED, NOTHING)
         return checked
 
 

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from fortress.background import Background
 from fortress.clock import Clock
-from fortress.data import Database
+from fortress.data import Database, Unit
 from fortress.domains.identity.contract import UserStatus
 from fortress.domains.identity.events import EmailVerified
 from fortress.domains.identity.models import MailedPurpose, User
 from fortress.domains.identity.repository import UserRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.letters import Carrier
 from fortress.domains.identity.service.mailed import MailedTokens, invalid_token
-from fortress.domains.identity.service.notices import Letter, Notices
 from fortress.domains.identity.service.pairs import on_behalf_of
+from fortress.domains.notifications.contract import Notifications
 from fortress.security import SYSTEM
-from fortress.settings import Settings
 
 _PURPOSE = MailedPurpose.VERIFY_EMAIL
 
@@ -30,9 +26,8 @@ class EmailVerification:
         database: Database,
         users: UserRepository,
         tokens: MailedTokens,
-        notices: Notices,
+        notices: Notifications,
         background: Background,
-        settings: Settings,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -40,12 +35,12 @@ class EmailVerification:
         self._tokens = tokens
         self._notices = notices
         self._background = background
-        self._page = settings.account_url
         self._clock = clock
 
-    def welcome(self, user: User) -> None:
-        """Greet somebody who has just signed up, with a token."""
-        self._background.start(self._send(user, letters.welcome_and_verify))
+    async def welcome(self, unit: Unit, user: User) -> None:
+        """Greet somebody who signs up in this unit, with a token."""
+        token = await self._tokens.first(unit, user, _PURPOSE)
+        await self._notices.tell(unit, user.id, letters.WELCOME_AND_VERIFY, letters.Carried(token))
 
     def resend(self, email: str) -> None:
         """Send another token, if there is an unproved account of this address; beside the request, so that nobody can tell."""
@@ -75,10 +70,7 @@ class EmailVerification:
             return
         user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
         if user is not None:
-            await self._send(user, letters.verify_email)
-
-    async def _send(self, user: User, letter: Carrier) -> None:
-        token = await self._tokens.issue(user, _PURPOSE)
-        if token is not None:
-            sent: Letter = partial(letter, way=letters.way("verify-email", token, self._page))
-            await self._notices.deliver(user.email, sent)
+            async with self._database.unit(SYSTEM) as unit:
+                token = await self._tokens.issue(unit, user, _PURPOSE)
+                if token is not None:
+                    await self._notices.tell(unit, user.id, letters.VERIFY_EMAIL, letters.Carried(token))

@@ -21,12 +21,13 @@ from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
 from fortress.domains.identity.models.addresses import read_address
 from fortress.domains.identity.repository import IdentityRepository, UserRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.flows import ProviderFlows
 from fortress.domains.identity.service.starting import Device, SessionStarter
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import Refusal
+from fortress.mail import NOTHING
 from fortress.security import ANONYMOUS, SYSTEM
 
 
@@ -41,7 +42,7 @@ class ProviderSignIn:
         access: Access,
         flows: ProviderFlows,
         starter: SessionStarter,
-        notices: Notices,
+        notices: Notifications,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -117,10 +118,10 @@ class ProviderSignIn:
                 await self._access.welcome(unit, user.id, ())
                 unit.record(UserSignedUp(user_id=user.id))
                 unit.audit("users.signed_up", target=user.id, detail={"provider": provider})
+                await self._notices.tell(unit, user.id, letters.WELCOME, NOTHING)
                 await add_identity(unit, self._identities, new_identity(self._ids.new(), user.id, provider, proved, self._clock))
         except EmailTaken:
             raise AccountExists from None
-        self._notices.send(user.email, letters.welcome)
         return user.id
 
     def _draft(self, proved: Proved) -> User:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from uuid import UUID
 
 from fortress.clock import Clock, Ids
@@ -12,12 +11,12 @@ from fortress.domains.identity.events import IdentityUnlinked
 from fortress.domains.identity.models import FlowPurpose, Identity, ProviderFlow
 from fortress.domains.identity.repository import MOST_IDENTITIES, AccountLock, IdentityRepository, SessionRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.notices import Notices
 from fortress.domains.identity.service.pairs import owner_of
 from fortress.domains.identity.service.providers.client import Proved
 from fortress.domains.identity.service.providers.entering import add_identity, new_identity
 from fortress.domains.identity.service.providers.flows import ProviderFlows
 from fortress.domains.identity.service.ways_in import WaysIn
+from fortress.domains.notifications.contract import Notifications
 from fortress.errors import Refusal
 from fortress.security import Principal
 
@@ -33,7 +32,7 @@ class IdentityService:
         accounts: AccountLock,
         flows: ProviderFlows,
         ways_in: WaysIn,
-        notices: Notices,
+        notices: Notifications,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -79,7 +78,7 @@ class IdentityService:
             await self._ways_in.require(unit, caller.id)
             unit.record(IdentityUnlinked(user_id=caller.id, identity_id=id))
             unit.audit("identities.unlinked", target=id, detail={"provider": gone[0]})
-            self._notices.tell(unit, caller.id, partial(letters.identity_unlinked, provider=self._flows.title_of(gone[0])))
+            await self._notices.tell(unit, caller.id, letters.IDENTITY_UNLINKED, letters.Provided(self._flows.title_of(gone[0])))
 
     async def _link(self, flow: ProviderFlow, proved: Proved) -> Identity:
         if flow.user_id is None or flow.session_id is None:
@@ -94,5 +93,5 @@ class IdentityService:
             if len(await self._identities.of_user(unit, user=flow.user_id)) >= MOST_IDENTITIES:
                 raise TooManyIdentities
             await add_identity(unit, self._identities, identity)
-            self._notices.tell(unit, flow.user_id, partial(letters.identity_linked, provider=self._flows.title_of(flow.provider)))
+            await self._notices.tell(unit, flow.user_id, letters.IDENTITY_LINKED, letters.Provided(self._flows.title_of(flow.provider)))
         return identity
