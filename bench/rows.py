@@ -95,6 +95,7 @@ ROWS: Final = (
     Row("login-flood", "another route's p99 under 200 logins at once", Sense.AT_MOST, 50, 20, FOUNDATION, "ms"),
     Row("api-key", "guarded GET by API key / by access token, CPU", Sense.AT_MOST, 1.1, 1.0, IDENTITY),
     Row("people-50", "page of 50 people, encrypted / plain columns, CPU", Sense.AT_MOST, 1.5, 1.25, IDENTITY),
+    Row("jobs", "jobs per second and worker process", Sense.AT_LEAST, 350, 1000, FACTS),
     Row("relay", "facts relayed to NATS JetStream per second", Sense.AT_LEAST, 5000, 10_000, FACTS),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
