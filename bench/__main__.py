@@ -18,13 +18,14 @@ from rich.console import Console
 
 from bench.database import server
 from bench.machine import facts
-from bench.measures import accounts, data, gate, http, jobs, life, personal, relay, trips
+from bench.measures import accounts, cache, data, gate, http, jobs, life, personal, relay, trips
 from bench.rows import FACTS, FOUNDATION, IDENTITY, ROWS, Outcome
 from bench.run import Measure, Run
 from bench.table import falls_short, report, show
 
 MEASURES: Final = (
     gate.MEASURE,
+    cache.MEASURE,
     data.MEASURE,
     personal.MEASURE,
     trips.MEASURE,

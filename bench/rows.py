@@ -96,6 +96,8 @@ ROWS: Final = (
     Row("api-key", "guarded GET by API key / by access token, CPU", Sense.AT_MOST, 1.1, 1.0, IDENTITY),
     Row("people-50", "page of 50 people, encrypted / plain columns, CPU", Sense.AT_MOST, 1.5, 1.25, IDENTITY),
     Row("jobs", "jobs per second and worker process", Sense.AT_LEAST, 350, 1000, FACTS),
+    Row("cache-hit", "cached page of 50 from memory, CPU", Sense.AT_MOST, 5, 2, FACTS, "µs"),
+    Row("cached-get", "cached guarded GET / guarded constant, CPU", Sense.AT_MOST, 1.1, 1.05, FACTS),
     Row("relay", "facts relayed to NATS JetStream per second", Sense.AT_LEAST, 5000, 10_000, FACTS),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),

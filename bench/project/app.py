@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from bench.project.kept import KeptPeople, KeptService, kept_constant, kept_people
 from bench.project.people import (
     PeopleRecords,
     PeopleService,
@@ -40,11 +41,11 @@ def create_app(routes: int = _USUAL_ROUTES) -> Fortress:
     several = [constant_route(number) for number in range(routes)]
     bench = Domain(
         name="bench",
-        services=[PeopleService, PeopleRecords, SealedPeople, PlainPeople],
+        services=[PeopleService, PeopleRecords, SealedPeople, PlainPeople, KeptPeople, KeptService],
         permissions=[CONSTANT, LIMITED],
         roles=[CONSTANT_USER],
         models=[SealedPerson, PlainPerson],
-        routes=[*several, limited, list_plain, list_sealed],
+        routes=[*several, limited, list_plain, list_sealed, kept_constant, kept_people],
         migrations=Path(__file__).parent / "migrations",
         personal=PeopleRecords,
         demo=make_people,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -22,13 +23,7 @@ _SAMPLE: Final = 30
 @asynccontextmanager
 async def guarded_constant(routes: int, by: str = "token") -> Operations:
     """Thirty of the routes in turn, spread over all, each with a token or a key that the process knows already."""
-    app = create_app(routes)
-    settings = read_settings()
-    await app.prepare(settings, lambda _line: None)
-    app.with_settings(settings)
-    async with started(app):
-        token = await _token(app)
-        bearer = [(b"authorization", b"Bearer " + token.encode())]
+    async with _signed_in(routes) as (app, bearer):
         headers = [(b"x-api-key", await _key(app, bearer))] if by == "key" else bearer
         paths = [f"{API}/bench/constant{number}" for number in range(0, routes, routes // _SAMPLE)][:_SAMPLE]
         turn = itertools.cycle([Request(app, path, headers=headers) for path in paths])
@@ -37,6 +32,23 @@ async def guarded_constant(routes: int, by: str = "token") -> Operations:
             return await next(turn)()
 
         yield operation
+
+
+@asynccontextmanager
+async def guarded(routes: int, path: str) -> Operations:
+    """One address of the app with so many routes that answer a constant."""
+    async with _signed_in(routes) as (app, bearer):
+        yield Request(app, f"{API}{path}", headers=bearer)
+
+
+@asynccontextmanager
+async def _signed_in(routes: int) -> AsyncIterator[tuple[Fortress, HeaderList]]:
+    app = create_app(routes)
+    settings = read_settings()
+    await app.prepare(settings, lambda _line: None)
+    app.with_settings(settings)
+    async with started(app):
+        yield app, [(b"authorization", b"Bearer " + (await _token(app)).encode())]
 
 
 async def _token(app: Fortress) -> str:

@@ -48,7 +48,7 @@ class Here:
     def __init__(self, *, room: int = 1 << 20, most: int = 100, row_table: str | None = None, draw: Callable[[], float] = float) -> None:
         self.clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.memory = Memory(room=room, patience=10, clock=self.clock, background=Background(), draw=draw)
-        self.memory.certain = lambda: True
+        self.memory.certain_until = lambda: float("inf")
         pack, unpack = msgspec.msgpack.encode, msgspec.msgpack.decode
         plan = Plan("Things.all", frozenset({"things"}), row_table, Lifetime(60, 5, most), b"", pack, unpack)
         self.shelf: Shelf = self.memory.shelf(plan)
@@ -163,7 +163,7 @@ async def test_news_of_a_row_leaves_loads_and_answers_of_others() -> None:
 
 async def test_while_news_might_be_missed_an_answer_is_believed_for_a_moment_only() -> None:
     here = Here()
-    here.memory.certain = lambda: False
+    here.memory.certain_until = lambda: 0.0
     await here.ask()
     here.later(MOMENT_SECONDS)
     assert (await here.ask(), here.origin.loads) == ("value", 1)

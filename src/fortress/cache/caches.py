@@ -89,7 +89,7 @@ class Caches:
         """Begin to keep answers, for as long as news of changes arrives; the queries' shelves."""
         bus.on(TOPIC, lambda rest: self.heard(read_news(rest)))
         bus.on_lost(self.doubt)
-        self._memory.certain = bus.certain
+        self._memory.certain_until = bus.certain_until
         for shelf in self.shelves:
             shelf.open = True
         return {query: self._memory.shelves[plan.name] for query, plan in self._declared.queries.items()}
@@ -110,6 +110,7 @@ class Caches:
 
     def doubt(self) -> None:
         """News may have been missed."""
+        self._memory.sure_until = float("-inf")
         if self._memory.shared is not None:
             self._memory.shared.doubt()
         for shelf in self.shelves:

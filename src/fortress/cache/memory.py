@@ -28,7 +28,8 @@ class Memory:
     Attributes:
         bytes: taken.
         shelves: by name of their declaration.
-        certain: whether all news of changes that is not of just now has been heard.
+        certain_until: until when all news of changes that is not of just now will have been heard, unless there is a doubt before.
+        sure_until: what that said when it was last asked.
     """
 
     def __init__(
@@ -48,7 +49,8 @@ class Memory:
         self.background = background
         self.draw = draw
         self.monotonic = clock.monotonic
-        self.certain: Callable[[], bool] = _never
+        self.certain_until: Callable[[], float] = _never
+        self.sure_until = _never()
         self.shelves: dict[str, Shelf] = {}
         self._room = room
 
@@ -61,11 +63,16 @@ class Memory:
         """The shelf of this declaration."""
         return self.shelves.setdefault(plan.name, Shelf(plan, self))
 
+    def sure(self, now: float) -> bool:
+        """Whether news of changes would arrive."""
+        self.sure_until = self.certain_until()
+        return now < self.sure_until
+
     def fit(self) -> None:
         """Let the fullest shelves drop what they used least lately, until everything has room. O(shelves) for each drop."""
         while self.bytes > self._room:
             max(self.shelves.values(), key=lambda shelf: shelf.bytes).evict()
 
 
-def _never() -> bool:
-    return False
+def _never() -> float:
+    return float("-inf")

@@ -6,7 +6,7 @@ Within a unit of work they ask the database, for a unit must see what it wrote.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, Generic, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -87,12 +87,9 @@ class CachedQuery(Query):
     def _packing(self) -> tuple[Pack, Unpack]:
         raise NotImplementedError
 
-    def _shelf(self, reader: Reader) -> Shelf | None:
-        return cast("Shelf | None", reader.remembered.get(self))
-
     def _audience(self, principal: Principal) -> bytes:
-        """Whom an answer to this caller is for: everyone, or those who reach what is this person's own."""
-        return principal.id.bytes if self._own is not None and principal.reach is not _ANYONE else _EVERYONE
+        """Whom an answer to this caller is for: everyone, or who reaches only what is this person's own."""
+        return _EVERYONE if self._own is None or principal.reach is _ANYONE else principal.id.bytes
 
 
 class CachedOne(CachedQuery, Generic[T]):
@@ -108,24 +105,29 @@ class CachedOne(CachedQuery, Generic[T]):
         Raises:
             NotFound: it is not there, or not within the caller's reach.
         """
-        found = await self.maybe(reader, **given)
+        shelf: Shelf | None = reader.remembered.get(self)
+        if shelf is None:
+            return await self._one(reader, **given)
+        key = _key((self._audience(reader.principal), given))
+        entry = shelf.fresh(key)
+        found: T | None = entry.value if entry is not None else await self._obtain(shelf, key, reader, given)
         if found is None:
             raise self._one.missing
         return found
 
     async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
         """The row, or None."""
-        shelf = self._shelf(reader)
+        shelf: Shelf | None = reader.remembered.get(self)
         if shelf is None:
             return await self._one.maybe(reader, **given)
         key = _key((self._audience(reader.principal), given))
         entry = shelf.fresh(key)
-        if entry is not None:
-            return cast("T | None", entry.value)
-        return cast("T | None", await shelf.obtain(key, self.row(given), self._loading(reader, given)))
+        found: T | None = entry.value if entry is not None else await self._obtain(shelf, key, reader, given)
+        return found
 
-    def _loading(self, reader: Reader, given: dict[str, Any]) -> Load:
-        return lambda: self._one.maybe(reader, **given)
+    async def _obtain(self, shelf: Shelf, key: bytes, reader: Reader, given: dict[str, Any]) -> T | None:
+        found: T | None = await shelf.obtain(key, self.row(given), lambda: self._one.maybe(reader, **given))
+        return found
 
     def _packing(self) -> tuple[Pack, Unpack]:
         unpack = msgspec.msgpack.Decoder(tuple[self._into, ...]).decode  # type: ignore[name-defined]  # a type made at run time
@@ -141,14 +143,13 @@ class CachedMany(CachedQuery, Generic[T]):
 
     async def __call__(self, reader: Reader, /, **given: Any) -> Sequence[T]:
         """The rows, as many as the query's limit allows; nobody can change what they are given."""
-        shelf = self._shelf(reader)
+        shelf: Shelf | None = reader.remembered.get(self)
         if shelf is None:
             return await self._many(reader, **given)
         key = _key((self._audience(reader.principal), given))
         entry = shelf.fresh(key)
-        if entry is not None:
-            return cast("Sequence[T]", entry.value)
-        return cast("Sequence[T]", await shelf.obtain(key, self.row(given), self._loading(reader, given)))
+        found: Sequence[T] = entry.value if entry is not None else await shelf.obtain(key, self.row(given), self._loading(reader, given))
+        return found
 
     def _loading(self, reader: Reader, given: dict[str, Any]) -> Load:
         async def load() -> tuple[T, ...]:
@@ -173,14 +174,13 @@ class CachedPages(CachedQuery, Generic[T]):
         Raises:
             Invalid: the cursor is not one of this list and this caller.
         """
-        shelf = self._shelf(reader)
+        shelf: Shelf | None = reader.remembered.get(self)
         if shelf is None:
             return await self._paged(reader, query=query, **given)
         key = _key((self._audience(reader.principal), query.limit, query.cursor, given))
         entry = shelf.fresh(key)
-        if entry is not None:
-            return cast("Page[T]", entry.value)
-        return cast("Page[T]", await shelf.obtain(key, None, self._loading(reader, query, given)))
+        found: Page[T] = entry.value if entry is not None else await shelf.obtain(key, None, self._loading(reader, query, given))
+        return found
 
     def _loading(self, reader: Reader, query: PageQuery, given: dict[str, Any]) -> Load:
         async def load() -> Page[T]:

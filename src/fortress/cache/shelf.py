@@ -14,6 +14,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
+import msgspec
+
 from fortress.cache.plan import Plan
 from fortress.errors import Unavailable
 
@@ -27,11 +29,14 @@ MOST_FLIGHTS: Final = 1000
 BETA: Final = 1.0
 # No draw of 53 random bits is further from 0 than this.
 _FURTHEST: Final = 37.0
-# A decoded answer, its key and its place take about so many times its packed size, and so many bytes besides.
+# An answer takes about so many times its packed size, what is sent of it included, and its place so many bytes.
 _SPREAD: Final = 6
 _PLACE: Final = 600
 
 Load = Callable[[], Awaitable[Any]]
+
+# The answers that are kept in this process, by their identity: while one is here it can't become another's.
+KEPT: Final[dict[int, Entry]] = {}
 
 
 class Entry:
@@ -42,9 +47,11 @@ class Entry:
         until: when it may not be given any more.
         early: from when on somebody may be drawn to load it anew, at the earliest.
         took: the load's seconds.
+        used: whether it was given since somebody looked for one to drop.
+        body: the value as it is sent, once it was; nobody can change the one without the other.
     """
 
-    __slots__ = ("began", "early", "load", "row", "size", "took", "until", "value")
+    __slots__ = ("began", "body", "early", "load", "row", "size", "took", "until", "used", "value")
 
     def __init__(self, value: Any, load: Load, row: UUID | None, *, began: float, until: float, took: float, size: int) -> None:
         self.value = value
@@ -55,6 +62,8 @@ class Entry:
         self.took = took
         self.early = until - BETA * took * _FURTHEST
         self.size = size
+        self.used = False
+        self.body: bytes | None = None
 
 
 class Flight:
@@ -105,10 +114,10 @@ class Shelf:
         if entry is None:
             return None
         now = self._monotonic()
-        if now >= entry.until or (now - entry.began > MOMENT_SECONDS and not self._memory.certain()):
+        if now >= entry.until or (now >= self._memory.sure_until and now - entry.began > MOMENT_SECONDS and not self._memory.sure(now)):
             return None
         self.hits += 1
-        self._entries.move_to_end(key)
+        entry.used = True
         if now >= entry.early and self._drawn(entry, now):
             self._refresh(key, entry)
         return entry
@@ -139,13 +148,21 @@ class Shelf:
                 self._flights.pop(key).void = True
 
     def evict(self) -> None:
-        """Drop what was used least lately."""
-        self._drop(next(iter(self._entries)))
+        """Drop the oldest answer that nobody has used since the last time round (second chance)."""
+        while True:
+            key, entry = next(iter(self._entries.items()))
+            if not entry.used:
+                self._drop(key)
+                return
+            entry.used = False
+            self._entries.move_to_end(key)
 
     def _forget_all(self) -> None:
         self.dropped += len(self._entries)
         self._memory.bytes -= self.bytes
         self.bytes = 0
+        for entry in self._entries.values():
+            KEPT.pop(id(entry.value), None)
         self._entries.clear()
         self._rows.clear()
         # Who comes from now on asked after the news, and waits for none of these.
@@ -205,6 +222,8 @@ class Shelf:
         if entry.size > self._memory.largest or entry.until <= self._monotonic():
             return
         self._entries[key] = entry
+        if isinstance(entry.value, msgspec.Struct):
+            KEPT[id(entry.value)] = entry
         self.bytes += entry.size
         self._memory.bytes += entry.size
         if entry.row is not None:
@@ -217,6 +236,7 @@ class Shelf:
         entry = self._entries.pop(key, None)
         if entry is None:
             return
+        KEPT.pop(id(entry.value), None)
         self.bytes -= entry.size
         self._memory.bytes -= entry.size
         if entry.row is not None:

@@ -77,6 +77,10 @@ class Bus:
         """Whether all news that is older than CERTAIN_SECONDS has been heard."""
         return self._monotonic() < self._until
 
+    def certain_until(self) -> float:
+        """Until when, on the monotonic clock, `certain` will say True unless `on_lost` is called before."""
+        return self._until
+
     async def start(self) -> None:
         """Listen from now on. Raises what `connect` raises, and TimeoutError."""
         connection = await self._listen()

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from fortress.cache.shelf import KEPT
 from fortress.http.request import Request
 
 T = TypeVar("T")
@@ -67,11 +68,21 @@ class SeeOther(msgspec.Struct, frozen=True):
 
 def render_json(value: Any, status: int = 200, headers: Sequence[Header] = ()) -> Answer:
     """`value` as JSON: snake_case, RFC 3339 times, decimals as strings."""
-    return Answer(status, _encode(value), (JSON_TYPE, *headers))
+    return Answer(status, _body(value), (JSON_TYPE, *headers))
 
 
 def render_ok(value: Any, _request: Request) -> Answer:
-    return Answer(200, _encode(value), (JSON_TYPE,))
+    return Answer(200, _body(value), (JSON_TYPE,))
+
+
+def _body(value: Any) -> bytes:
+    """The value as JSON; of one that the cache keeps, as it was sent the first time."""
+    kept = KEPT.get(id(value))
+    if kept is None:
+        return _encode(value)
+    if kept.body is None:
+        kept.body = _encode(value)
+    return kept.body
 
 
 def render_created(value: Created[Any], request: Request) -> Answer:
