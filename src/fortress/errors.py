@@ -85,6 +85,9 @@ class Refusal(FortressError):
         detail: for people; never holds anything internal or secret.
         headers: extra response headers, as lower-case name and value.
         data: further members of the problem document, by name.
+
+    Attributes:
+        cookies: `Set-Cookie` headers that go out with it, whatever it looks like.
     """
 
     status: ClassVar[int] = 500
@@ -102,6 +105,7 @@ class Refusal(FortressError):
         self.detail = detail or f"{self.title}."
         self.headers = headers or {}
         self.data = data or {}
+        self.cookies: Sequence[tuple[bytes, bytes]] = ()
 
 
 class BadRequest(Refusal):

@@ -131,7 +131,10 @@ class Gate:
 
     def _refuse(self, refusal: Refusal, request: Request) -> Answer:
         self._report.refused(refusal.code)
-        return self._shape.render(refusal, Incident(request.context.request_id, request.path, self._clock.now()))
+        answer = self._shape.render(refusal, Incident(request.context.request_id, request.path, self._clock.now()))
+        if refusal.cookies:
+            answer.headers = [*answer.headers, *refusal.cookies]
+        return answer
 
     def _finish(self, answer: Answer, request: Request, endpoint: Endpoint, verdict: Verdict | None) -> None:
         """Every answer carries the same set of headers, whatever became of the request."""

@@ -188,6 +188,17 @@ async def test_refreshing_by_cookie_turns_both_over(client: Client, callers: Cal
     assert (await client.get("/users/me", headers=sent_by(second))).status == 200
 
 
+async def test_a_browser_forgets_cookies_that_are_refused(client: Client, callers: Callers) -> None:
+    await callers.person("ann")
+    signed = await sign_in(client, **FROM_OUR_PAGE)
+    assert (await client.post("/auth/logout", headers=sent_by(signed))).status == 204
+    refused = await client.post("/auth/refresh", {}, headers=sent_by(signed))
+    assert refused.code == "auth.invalid_refresh_token"
+    assert {name: kept.split("; ")[:2] for name, kept in set_cookies(refused).items()} == {
+        name: [f"{name}=", "Max-Age=0"] for name in (ACCESS, REFRESH)
+    }
+
+
 async def test_refreshing_by_cookie_needs_a_page_of_ours(client: Client, callers: Callers) -> None:
     await callers.person("ann")
     headers = sent_by(await sign_in(client, **FROM_OUR_PAGE))

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import msgspec
 import pytest
-from tests.domains.conftest import PASSWORD, World
+from tests.domains.conftest import EVERYWHERE, PASSWORD, World
 from tests.domains.identity.mailbox import mails, tokens
 
 from fortress.domains.identity.contract import UserStatus
@@ -27,7 +27,7 @@ async def ann(world: World) -> Principal:
 async def asked(world: World, caller: Principal, new: str = NEW) -> tuple[str, str]:
     """The tokens at the old and the new address."""
     world.letters.sent.clear()
-    await world.get(EmailChangeService).ask(new, PASSWORD, caller)
+    await world.get(EmailChangeService).ask(new, PASSWORD, caller, EVERYWHERE)
     (old,), (other,) = await tokens(world, to=OLD, about=AT_OLD), await tokens(world, to=new, about=AT_NEW)
     return old, other
 
@@ -71,7 +71,7 @@ async def test_both_at_once_do_it_once(world: World) -> None:
 
 async def test_of_many_asked_at_once_one_is_under_way(world: World) -> None:
     caller, changes = await ann(world), world.get(EmailChangeService)
-    await asyncio.gather(*(changes.ask(f"ann{number}@example.com", PASSWORD, caller) for number in range(5)))
+    await asyncio.gather(*(changes.ask(f"ann{number}@example.com", PASSWORD, caller, EVERYWHERE) for number in range(5)))
     assert await world.owner.fetchval("SELECT count(*) FROM email_changes") == 1
 
 
@@ -92,7 +92,7 @@ async def test_a_wrong_password_changes_nothing(world: World) -> None:
     caller = await ann(world)
     world.letters.sent.clear()
     with pytest.raises(Invalid) as refused:
-        await world.get(EmailChangeService).ask(NEW, "wrong", caller)
+        await world.get(EmailChangeService).ask(NEW, "wrong", caller, EVERYWHERE)
     assert [error.field for error in refused.value.errors] == ["/password"]
     assert await mails(world) == []
 
@@ -101,8 +101,8 @@ async def test_without_a_password_the_session_is_fresh(world: World) -> None:
     caller, changes = msgspec.structs.replace(await ann(world), factors=1), world.get(EmailChangeService)
     now = world.clock.now().timestamp()
     with pytest.raises(ReauthenticationRequired):
-        await changes.ask(NEW, None, msgspec.structs.replace(caller, proved_at=now - 301))
-    await changes.ask(NEW, None, msgspec.structs.replace(caller, proved_at=now - 299))
+        await changes.ask(NEW, None, msgspec.structs.replace(caller, proved_at=now - 301), EVERYWHERE)
+    await changes.ask(NEW, None, msgspec.structs.replace(caller, proved_at=now - 299), EVERYWHERE)
     assert len(await tokens(world, to=NEW, about=AT_NEW)) == 1
 
 
@@ -110,7 +110,7 @@ async def test_an_address_in_use_gets_no_token_and_its_owner_a_mail(world: World
     caller = await ann(world)
     await world.somebody("eve@example.com")
     world.letters.sent.clear()
-    await world.get(EmailChangeService).ask("EVE@example.com", PASSWORD, caller)
+    await world.get(EmailChangeService).ask("EVE@example.com", PASSWORD, caller, EVERYWHERE)
     assert [mail.subject for mail in await mails(world, to="eve@example.com")] == ["You have an account at Fortress"]
     assert len(await tokens(world, to=OLD, about=AT_OLD)) == 1
 

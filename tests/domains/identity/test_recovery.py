@@ -89,7 +89,7 @@ async def test_it_ends_after_half_an_hour(world: World) -> None:
 async def test_it_ends_when_the_password_changes(world: World) -> None:
     user = await world.somebody()
     token = await asked(world)
-    await world.get(AccountService).change_password(PASSWORD, ANOTHER, await world.caller(user))
+    await world.get(AccountService).change_password(PASSWORD, ANOTHER, await world.caller(user), EVERYWHERE)
     assert await refused(world, token, "yet another one, quite long") == ["token.invalid"]
     await world.get(SignInService).by_password("ann@example.com", ANOTHER, EVERYWHERE)
 

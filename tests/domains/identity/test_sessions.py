@@ -10,7 +10,7 @@ from tests.domains.conftest import EVERYWHERE, PASSWORD, World
 
 from fortress.data import PageQuery
 from fortress.domains.identity.contract import InvalidCredentials, UnknownSession, UserStatus
-from fortress.domains.identity.service import AccountService, Directory, SessionService, SignInService
+from fortress.domains.identity.service import AccountService, Directory, PasswordGuesses, SessionService, SignInService
 from fortress.errors import Invalid
 from fortress.security import SYSTEM
 from fortress.security.hashing import PasswordHasher
@@ -57,7 +57,7 @@ async def test_a_hash_of_weaker_parameters_is_made_anew(world: World) -> None:
     user = await world.somebody()
     weak = PasswordHasher(8, 1)
     strong = PasswordHasher(16, 1)
-    world.get(SignInService)._hasher = strong
+    world.get(PasswordGuesses)._hasher = strong
     await world.signed_in()
     weak.close()
     strong.close()
@@ -137,7 +137,7 @@ async def test_a_new_password_ends_every_other_session_and_is_told(world: World)
     accounts, directory = world.get(AccountService), world.get(Directory)
     ann = await world.somebody()
     (_, here), (_, there) = world.claims(await world.signed_in()), world.claims(await world.signed_in())
-    await accounts.change_password(PASSWORD, "a drawbridge, drawn up", await world.caller(ann, here))
+    await accounts.change_password(PASSWORD, "a drawbridge, drawn up", await world.caller(ann, here), EVERYWHERE)
     assert await directory.caller_of_session(here, ann) is not None
     assert await directory.caller_of_session(there, ann) is None
     with pytest.raises(InvalidCredentials):
@@ -153,7 +153,7 @@ async def test_a_new_password_ends_every_other_session_and_is_told(world: World)
 async def test_a_password_is_changed_by_who_knows_it_to_one_that_is_good(world: World, current: str, new: str, field: str) -> None:
     ann = await world.somebody()
     with pytest.raises(Invalid) as refused:
-        await world.get(AccountService).change_password(current, new, await world.caller(ann))
+        await world.get(AccountService).change_password(current, new, await world.caller(ann), EVERYWHERE)
     assert [field] == [error.field for error in refused.value.errors]
     await world.signed_in()
 
@@ -166,7 +166,7 @@ async def test_who_signs_in_while_the_password_changes_does_not_stay(world: Worl
     async def slow(stored: str | None, password: str) -> object:
         verified = await verify(stored, password)
         monkeypatch.undo()
-        await world.get(AccountService).change_password(PASSWORD, "a drawbridge, drawn up", caller)
+        await world.get(AccountService).change_password(PASSWORD, "a drawbridge, drawn up", caller, EVERYWHERE)
         return verified
 
     monkeypatch.setattr(world.hasher, "verify", slow)

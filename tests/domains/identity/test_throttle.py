@@ -13,6 +13,9 @@ from fortress.domains.identity.contract import InvalidCredentials
 from fortress.domains.identity.service import RecoveryService, SignInService
 from fortress.domains.identity.service.starting import Device
 from fortress.errors import TooManyRequests, Unavailable
+from fortress.testing.callers import PASSWORD as CALLERS_PASSWORD
+from fortress.testing.callers import Callers
+from fortress.testing.client import Client
 
 GUESSES = 10
 ELSEWHERE = Device("198.51.100.9", "another test")
@@ -126,3 +129,32 @@ async def test_what_was_never_looked_at_counts_nowhere(world: World, monkeypatch
             await world.get(SignInService).by_password("ann@example.com", "wrong", ELSEWHERE)
     monkeypatch.undo()
     assert await guess(world) == "InvalidCredentials"
+
+
+def own_routes(password: str) -> list[tuple[str, str, dict[str, str]]]:
+    """Where somebody who is signed in says their password once more."""
+    return [
+        ("POST", "/auth/reauthenticate", {"password": password}),
+        ("POST", "/users/me/password", {"current_password": password, "new_password": ANOTHER}),
+        ("POST", "/users/me/email", {"new_email": "ann2@example.com", "password": password}),
+        ("DELETE", "/users/me", {"password": password}),
+    ]
+
+
+async def test_a_stolen_session_is_no_way_around_it(client: Client, callers: Callers) -> None:
+    ann = await callers.person("ann")
+    wrong = [await client.call(method, path, json=body, as_=ann) for _ in range(2) for method, path, body in own_routes("wrong")]
+    assert [(reply.status, reply.json()["errors"][0]["code"]) for reply in wrong] == [(422, "password.wrong")] * 8
+    for _ in range(GUESSES - len(wrong)):
+        assert (await client.post("/auth/login", {"email": ann.email, "password": "wrong"})).status == 401
+    right = [await client.call(method, path, json=body, as_=ann) for method, path, body in own_routes(CALLERS_PASSWORD)]
+    right.append(await client.post("/auth/login", {"email": ann.email, "password": CALLERS_PASSWORD}))
+    assert [(reply.status, reply.code) for reply in right] == [(429, "limit.exceeded")] * 5
+    assert all(int(reply.headers["retry-after"]) > 60 for reply in right)
+
+
+async def test_what_is_right_counts_nowhere_for_who_is_signed_in(client: Client, callers: Callers) -> None:
+    ann = await callers.person("ann")
+    for _ in range(GUESSES + 2):
+        body = {"new_email": "ann2@example.com", "password": CALLERS_PASSWORD}
+        assert (await client.post("/users/me/email", body, as_=ann)).status == 202

@@ -13,11 +13,12 @@ from fortress.domains.access.contract import LastAdministrator
 from fortress.domains.identity.contract import NotYourself, UserStatus
 from fortress.domains.identity.policy import ACCOUNT_PASSWORD, ACCOUNT_READ, ACCOUNT_WRITE, USERS_LIST, USERS_READ, USERS_WRITE
 from fortress.domains.identity.rest.inputs import SAID_OF_PASSWORDS, Address, Line, Presented
+from fortress.domains.identity.rest.sessions import device_of
 from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.views import MeView, UserView, me_view, shown, user_view
 from fortress.errors import NotFound, StaleVersion
-from fortress.http import PUBLIC, Created, Input, get, patch, per_minute, post, strict
+from fortress.http import PUBLIC, Created, Input, Request, get, patch, per_minute, post, strict
 from fortress.http.pages import PageInput
 from fortress.security import Principal
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
@@ -108,9 +109,11 @@ async def change_me(data: ChangeMe, accounts: AccountService, principal: Princip
 
 
 @post("/users/me/password", allow=ACCOUNT_PASSWORD, limit=strict(per_minute(10)))
-async def change_password(data: ChangePassword, accounts: AccountService, principal: Principal) -> None:
+async def change_password(data: ChangePassword, accounts: AccountService, principal: Principal, request: Request) -> None:
     """Change your password; your other sessions end."""
-    await accounts.change_password(data.current_password.get_secret_value(), data.new_password.get_secret_value(), principal)
+    await accounts.change_password(
+        data.current_password.get_secret_value(), data.new_password.get_secret_value(), principal, device_of(request)
+    )
 
 
 @get("/users", allow=USERS_LIST, limit=per_minute(300))

@@ -128,6 +128,10 @@ class Carrying:
         by_cookie = b"authorization" not in request.head and read_cookie(request, self._cookies.access) is not None
         return self._cookies.drop() if by_cookie else ()
 
+    def forget_refused(self, request: Request) -> tuple[Header, ...]:
+        """The same when the refresh cookie was good for nothing; nothing for who had none."""
+        return self._cookies.drop() if read_cookie(request, self._cookies.refresh) is not None else ()
+
     def _session_of(self, request: Request) -> UUID | None:
         """The session that the browser's cookies are of, if they are ours; a sign-in does not fail by what was there before."""
         with suppress(InvalidToken, RepeatedCookie):

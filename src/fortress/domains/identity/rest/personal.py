@@ -8,6 +8,7 @@ from typing import Final
 from fortress.domains.access.contract import LastAdministrator
 from fortress.domains.identity.policy import ACCOUNT_ERASE, ACCOUNT_EXPORT
 from fortress.domains.identity.rest.inputs import Presented
+from fortress.domains.identity.rest.sessions import device_of
 from fortress.domains.identity.service import PersonService
 from fortress.http import Answer, Input, Request, delete, get, minutes, per_hour, strict
 from fortress.security import Principal
@@ -32,9 +33,9 @@ async def export_me(persons: PersonService, principal: Principal, request: Reque
 
 
 @delete("/users/me", allow=ACCOUNT_ERASE, limit=strict(per_hour(30)), fresh=minutes(15), errors=[LastAdministrator])
-async def erase_me(data: EraseMe, persons: PersonService, principal: Principal) -> None:
+async def erase_me(data: EraseMe, persons: PersonService, principal: Principal, request: Request) -> None:
     """Erase your account and all that is personal in it; nobody can bring it back."""
-    await persons.erase_oneself(data.password.get_secret_value() if data.password else None, principal)
+    await persons.erase_oneself(data.password.get_secret_value() if data.password else None, principal, device_of(request))
 
 
 def _attached(body: bytes, kind: bytes, ending: str) -> Answer:

@@ -94,10 +94,10 @@ async def start_password_reset(user_id: UUID, recovery: RecoveryService, princip
 
 
 @post("/users/me/email", allow=ACCOUNT_WRITE, limit=strict(per_hour(20)), errors=[ReauthenticationRequired])
-async def change_email(data: ChangeEmail, changes: EmailChangeService, principal: Principal) -> Accepted[OnItsWay]:
+async def change_email(data: ChangeEmail, changes: EmailChangeService, principal: Principal, request: Request) -> Accepted[OnItsWay]:
     """Ask for another address. Both addresses get a token, and both must agree; one in use gets the same answer."""
     password = data.password.get_secret_value() if data.password else None
-    await changes.ask(data.new_email, password, principal)
+    await changes.ask(data.new_email, password, principal, device_of(request))
     return _on_its_way()
 
 

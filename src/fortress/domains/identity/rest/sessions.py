@@ -72,7 +72,12 @@ async def refresh(data: Refresh, refreshing: RefreshService, carrying: Carrying,
     """
     if data.refresh_token is not None:
         return carrying.to(request, "tokens").of(await refreshing.refresh(data.refresh_token))
-    return carrying.in_cookies(await refreshing.refresh(carrying.refresh_cookie(request)))
+    try:
+        return carrying.in_cookies(await refreshing.refresh(carrying.refresh_cookie(request)))
+    except InvalidRefreshToken as refusal:
+        # It will not get better: a browser that kept it would come with it again and again.
+        refusal.cookies = carrying.forget_refused(request)
+        raise
 
 
 @get("/auth/csrf", allow=PUBLIC, limit=per_minute(300), errors=[InvalidRefreshToken, CrossSite])

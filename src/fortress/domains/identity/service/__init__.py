@@ -11,6 +11,7 @@ from fortress.domains.identity.service.directory import Directory
 from fortress.domains.identity.service.email_changes import EmailChangeService
 from fortress.domains.identity.service.factor_records import FactorRecords
 from fortress.domains.identity.service.factors import FactorKeeper, FactorService
+from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.keys import KeyService
 from fortress.domains.identity.service.mailed import MailedTokens
 from fortress.domains.identity.service.new_passwords import NewPasswords
@@ -52,6 +53,7 @@ __all__ = [
     "NewPasswords",
     "PasskeyService",
     "PasskeySignIn",
+    "PasswordGuesses",
     "PersonService",
     "ReauthenticationService",
     "RecoveryService",

@@ -16,17 +16,20 @@ from fortress.domains.identity.events import PasswordChanged, UserDisabled, User
 from fortress.domains.identity.models import EndedBy, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.guesses import PasswordGuesses, wrong_password
 from fortress.domains.identity.service.new_passwords import NewPasswords
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.identity.service.starting import Device
 from fortress.domains.identity.service.verification import EmailVerification
 from fortress.domains.notifications.contract import Notifications
-from fortress.errors import CannotStart, FieldError, Invalid
+from fortress.errors import CannotStart
 from fortress.mail import NOTHING
 from fortress.security import ANONYMOUS, SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
 from fortress.security.principal import NOBODY
 
 _MADE_PASSWORD_BYTES: Final = 18
+_CURRENT: Final = "/current_password"
 
 
 class SignUpWish(msgspec.Struct, frozen=True):
@@ -53,6 +56,7 @@ class AccountService(People):
         sessions: SessionRepository,
         access: Access,
         hasher: PasswordHasher,
+        guesses: PasswordGuesses,
         passwords: NewPasswords,
         verification: EmailVerification,
         notices: Notifications,
@@ -65,6 +69,7 @@ class AccountService(People):
         self._sessions = sessions
         self._access = access
         self._hasher = hasher
+        self._guesses = guesses
         self._passwords = passwords
         self._verification = verification
         self._notices = notices
@@ -150,22 +155,21 @@ class AccountService(People):
             self._revocations.user(unit, id)
         return changed
 
-    async def change_password(self, current: str, new: str, caller: Principal) -> None:
+    async def change_password(self, current: str, new: str, caller: Principal, device: Device) -> None:
         """Another password for the caller; every other session of theirs ends (ASVS V6.2.3, V7.4.3).
 
         Raises:
             Invalid: the current password is wrong, or the new one may not be used.
+            TooManyRequests: too many wrong passwords, here or at the sign-in.
         """
         user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
         await self._passwords.refuse_weak(new, email=user.email, name=user.name or "", field="/new_password")
-        verified = await self._hasher.verify(user.password_hash, current)
-        if not verified.ok:
-            raise wrong_password()
+        verified = await self._guesses.prove(user, current, device, _CURRENT)
         password_hash = await self._hasher.hash(new)
         now = self._clock.now()
         async with self._database.unit(caller) as unit:
-            if not await self._users.change_password(unit, id=user.id, verified=user.password_hash, password_hash=password_hash):
-                raise wrong_password()
+            if not await self._users.change_password(unit, id=user.id, verified=verified, password_hash=password_hash):
+                raise wrong_password(_CURRENT)
             await self._sessions.end_others(unit, user=user.id, kept=caller.session or NOBODY, now=now, ended_by=EndedBy.PASSWORD_CHANGE)
             unit.record(PasswordChanged(user_id=user.id))
             unit.audit("users.password_changed", target=user.id)
@@ -248,8 +252,3 @@ def draft(id: UUID, wish: SignUpWish, password_hash: str, clock: Clock) -> User:
         signed_in_at=None,
         version=1,
     )
-
-
-def wrong_password(field: str = "/current_password") -> Invalid:
-    """What to say of a current password that is not the current one."""
-    return Invalid([FieldError(field, "This is not your password", "password.wrong")])

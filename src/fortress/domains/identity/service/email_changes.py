@@ -21,13 +21,13 @@ from fortress.domains.identity.models import EmailChange, User
 from fortress.domains.identity.models.addresses import comparable
 from fortress.domains.identity.repository import AccountLock, EmailChangeRepository, UserRepository
 from fortress.domains.identity.service import letters
-from fortress.domains.identity.service.accounts import wrong_password
+from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.mailed import MailedTokens, digest_of, invalid_token, new_token
 from fortress.domains.identity.service.pairs import on_behalf_of
+from fortress.domains.identity.service.starting import Device
 from fortress.domains.notifications.contract import Notifications
 from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
-from fortress.security.hashing import PasswordHasher
 from fortress.security.proof import proof_of
 
 _LIFETIME: Final = timedelta(hours=24)
@@ -45,7 +45,7 @@ class EmailChangeService:
         accounts: AccountLock,
         changes: EmailChangeRepository,
         tokens: MailedTokens,
-        hasher: PasswordHasher,
+        guesses: PasswordGuesses,
         notices: Notifications,
         background: Background,
         clock: Clock,
@@ -56,26 +56,28 @@ class EmailChangeService:
         self._accounts = accounts
         self._changes = changes
         self._tokens = tokens
-        self._hasher = hasher
+        self._guesses = guesses
         self._notices = notices
         self._background = background
         self._clock = clock
         self._ids = ids
 
-    async def ask(self, new_email: str, password: str | None, caller: Principal) -> None:
+    async def ask(self, new_email: str, password: str | None, caller: Principal, device: Device) -> None:
         """Begin to change the caller's address. An address that is in use gets the same answer, and its owner a mail.
 
         Args:
             new_email: the address that shall be theirs.
             password: theirs; None: the session was proved within the last five minutes instead.
             caller: whose address it is.
+            device: where they ask from.
 
         Raises:
             Invalid: it is not their password.
+            TooManyRequests: too many wrong passwords, here or at the sign-in.
             ReauthenticationRequired: there is no password, and the proof is older.
         """
         user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
-        await self._prove(user, password, caller)
+        await self._prove(user, password, caller, device)
         await self._begin(user, new_email, caller, spoken_for=False)
 
     async def ask_for(self, id: UUID, new_email: str, by: Principal) -> None:
@@ -115,10 +117,9 @@ class EmailChangeService:
             unit.principal = on_behalf_of(found[0])
             unit.audit("users.email_change_stopped", target=found[0])
 
-    async def _prove(self, user: User, password: str | None, caller: Principal) -> None:
+    async def _prove(self, user: User, password: str | None, caller: Principal, device: Device) -> None:
         if password is not None:
-            if not (await self._hasher.verify(user.password_hash, password)).ok:
-                raise wrong_password("/password")
+            await self._guesses.prove(user, password, device, "/password")
         elif _FRESH is not None and (lacking := _FRESH.lacking(caller, self._clock.now().timestamp())) is not None:
             raise lacking
 

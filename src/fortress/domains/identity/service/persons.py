@@ -16,10 +16,10 @@ from fortress.data import Database
 from fortress.domain import PersonalRegister
 from fortress.domains.identity.events import UserErased
 from fortress.domains.identity.repository import UserRepository
-from fortress.domains.identity.service.accounts import wrong_password
+from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.revocations import Revocations
+from fortress.domains.identity.service.starting import Device
 from fortress.security import SYSTEM, Principal
-from fortress.security.hashing import PasswordHasher
 
 
 class PersonalExport(msgspec.Struct, frozen=True):
@@ -59,14 +59,14 @@ class PersonService:
         database: Database,
         users: UserRepository,
         register: PersonalRegister,
-        hasher: PasswordHasher,
+        guesses: PasswordGuesses,
         revocations: Revocations,
         clock: Clock,
     ) -> None:
         self._database = database
         self._users = users
         self._register = register
-        self._hasher = hasher
+        self._guesses = guesses
         self._revocations = revocations
         self._clock = clock
 
@@ -82,16 +82,17 @@ class PersonService:
             unit.audit("users.exported", target=person)
         return PersonalExport(person, self._clock.now(), found)
 
-    async def erase_oneself(self, password: str | None, caller: Principal) -> None:
+    async def erase_oneself(self, password: str | None, caller: Principal, device: Device) -> None:
         """Forget the caller, who says their password once more if they have one.
 
         Raises:
             Invalid: it is not their password.
+            TooManyRequests: too many wrong passwords, here or at the sign-in.
             LastAdministrator: nobody would be left who can administer.
         """
         user = await self._users.by_id(self._database.reader(SYSTEM), id=caller.id)
-        if user.password_hash is not None and not (await self._hasher.verify(user.password_hash, password or "")).ok:
-            raise wrong_password("/password")
+        if user.password_hash is not None:
+            await self._guesses.prove(user, password or "", device, "/password")
         await self.erase(caller.id, caller)
 
     async def erase(self, person: UUID, by: Principal) -> None:

@@ -14,20 +14,19 @@ from fortress.data import Database, Unit
 from fortress.domains.identity.contract import NoSecondFactor
 from fortress.domains.identity.models import EndedBy, Purpose
 from fortress.domains.identity.repository import Account, AccountLock, AuthenticatorRepository, SessionRepository, UserRepository
-from fortress.domains.identity.service.accounts import wrong_password
 from fortress.domains.identity.service.assertions import Assertions
 from fortress.domains.identity.service.ceremonies import Ceremonies, KnownCredential
 from fortress.domains.identity.service.challenges import Challenges
 from fortress.domains.identity.service.factors import wrong_code
+from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.passkeys import wrong_credential
 from fortress.domains.identity.service.questions import PasskeyQuestion
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.second_step import UsedCodes
 from fortress.domains.identity.service.starting import Device, SessionStarter
-from fortress.errors import Refusal
+from fortress.errors import Invalid, Refusal
 from fortress.security import SYSTEM, Principal
-from fortress.security.hashing import PasswordHasher
 from fortress.security.permissions import FACTORS
 from fortress.security.proof import SecondFactorRequired
 from fortress.security.refusals import InvalidToken
@@ -48,7 +47,7 @@ class ReauthenticationService:
         assertions: Assertions,
         ceremonies: Ceremonies,
         starter: SessionStarter,
-        hasher: PasswordHasher,
+        guesses: PasswordGuesses,
         revocations: Revocations,
         clock: Clock,
     ) -> None:
@@ -62,7 +61,7 @@ class ReauthenticationService:
         self._assertions = assertions
         self._ceremonies = ceremonies
         self._starter = starter
-        self._hasher = hasher
+        self._guesses = guesses
         self._revocations = revocations
         self._clock = clock
 
@@ -72,18 +71,21 @@ class ReauthenticationService:
         Raises:
             Invalid: it is not their password.
             SecondFactorRequired: they have a second factor; with that they prove it.
+            TooManyRequests: too many wrong passwords, here or at the sign-in.
         """
         reader = self._database.reader(SYSTEM)
         if (await self._authenticators.standing(reader, user=caller.id, now=self._clock.now())).methods:
             raise SecondFactorRequired
         user = await self._users.by_id(reader, id=caller.id)
-        if not (await self._hasher.verify(user.password_hash, password)).ok:
+        try:
+            password_hash = await self._guesses.prove(user, password, device, "/password")
+        except Invalid:
             async with self._database.unit(caller) as unit:
                 unit.audit("auth.reauthentication_failed", target=caller.id)
-            raise wrong_password("/password")
+            raise
         async with self._database.unit(caller) as unit:
             await self._accounts.held(unit, id=caller.id)
-            renewed = await self._renewed(unit, Account(user.id, user.password_hash, user.status), caller, device, caller.factors)
+            renewed = await self._renewed(unit, Account(user.id, password_hash, user.status), caller, device, caller.factors)
         return _given(renewed)
 
     async def by_code(self, code: str, caller: Principal, device: Device) -> TokenPair:

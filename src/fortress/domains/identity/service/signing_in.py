@@ -8,13 +8,10 @@ from typing import Final
 from fortress.data import Database
 from fortress.domains.identity.contract import EmailUnverified, InvalidCredentials
 from fortress.domains.identity.models.addresses import comparable
-from fortress.domains.identity.service.devices import Devices
+from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.starting import Device, SessionStarter
-from fortress.domains.identity.service.throttle import Throttle
-from fortress.errors import Unavailable
 from fortress.security import ANONYMOUS
-from fortress.security.hashing import PasswordHasher
 from fortress.security.keys import KeyRing
 from fortress.settings import Settings
 
@@ -29,25 +26,20 @@ class SignInService:
         self,
         database: Database,
         starter: SessionStarter,
-        devices: Devices,
-        throttle: Throttle,
-        hasher: PasswordHasher,
+        guesses: PasswordGuesses,
         ring: KeyRing,
         settings: Settings,
     ) -> None:
         self._database = database
         self._starter = starter
-        self._devices = devices
-        self._throttle = throttle
-        self._hasher = hasher
+        self._guesses = guesses
         self._ring = ring
         self._verified_only = settings.require_verified_email
 
     async def by_password(self, email: str, password: str, device: Device) -> TokenPair:
         """A new session.
 
-        Unknown people, wrong passwords and disabled accounts cost the same work and get the same answer. No connection is
-        held while the password is hashed, and nothing is hashed for whoever has guessed too often.
+        Unknown people, wrong passwords and disabled accounts cost the same work and get the same answer.
 
         Raises:
             InvalidCredentials: whatever is wrong.
@@ -56,20 +48,13 @@ class SignInService:
             TooManyRequests: too many wrong passwords.
             Unavailable: too many people are signing in.
         """
-        claimed = await self._starter.claimed(email)
-        known = self._devices.recognise(claimed, device)
-        guess = await self._throttle.admit(email, known.known_by, device)
-        try:
-            verified = await self._hasher.verify(claimed.password_hash, password)
-        except Unavailable:
-            self._throttle.right(guess)
-            raise
+        guessed = await self._guesses.look(email, password, device)
+        claimed, verified = guessed.claimed, guessed.verified
         user = claimed.account
         if user is not None and verified.ok:
-            self._throttle.right(guess)
             if self._verified_only and claimed.verified_at is None:
                 raise EmailUnverified
-            pair = await self._starter.again(claimed, device, known, verified.rehash)
+            pair = await self._starter.again(claimed, device, guessed.device, verified.rehash)
             pair = pair or await self._starter.begin(user, device, factors=1, rehashed=verified.rehash)
             if pair is not None:
                 return pair
