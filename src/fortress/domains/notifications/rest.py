@@ -18,7 +18,7 @@ from fortress.domains.notifications.contract import (
 )
 from fortress.domains.notifications.service import InboxService, NotificationView, PreferenceService, PreferencesView
 from fortress.errors import StaleVersion
-from fortress.http import PUBLIC, Answer, Input, get, patch, per_minute, post, put, strict
+from fortress.http import PUBLIC, Answer, Input, get, patch, per_minute, post, put
 from fortress.http.pages import PageInput
 from fortress.mail import Delivery
 from fortress.security import Principal
@@ -91,9 +91,10 @@ async def ask_before_ending(token: str) -> Answer:
     )
 
 
-@post("/notifications/unsubscribe/{token:str}", allow=PUBLIC, limit=strict(per_minute(30)), errors=[BrokenLink])
+@post("/notifications/unsubscribe/{token:str}", allow=PUBLIC, limit=per_minute(600), errors=[BrokenLink])
 async def end_notifications(token: str, preferences: PreferenceService) -> Answer:
     """End mails of a kind by the link in one of them (RFC 8058)."""
+    # Mail services do it for their people, many from one address.
     about = await preferences.end_by_link(token)
     return _page(f"<p>You get no more mails about this: {escape(about)}.</p>")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -16,8 +16,11 @@ from fortress.domains.notifications.repository import NotificationRepository, Se
 from fortress.domains.notifications.service.digest import DIGEST
 from fortress.domains.notifications.service.links import Links
 from fortress.domains.notifications.service.wishes import due, may_have, wish
+from fortress.failpoints import Failpoint
 from fortress.mail import AddressRefused, Delivery, Kinds, Mail, Mailer, MailRefused, NotificationKind, Templates
 from fortress.security import SYSTEM
+
+MAIL_TAKEN: Final = Failpoint("notifications.mail_taken", "A mail server has taken a mail; nothing that we know of it is committed.")
 
 
 class Sender:
@@ -85,6 +88,8 @@ class Sender:
             nobody = isinstance(refusal, AddressRefused) and told.address is None
             await self._settle(told, kind, MailState.REFUSED, refused=mail.to if nobody else None)
         else:
+            if MAIL_TAKEN.armed:
+                await MAIL_TAKEN.reached()
             await self._settle(told, kind, MailState.SENT)
 
     def _mail(self, told: Notification, kind: NotificationKind[Any], settings: NotificationSettings | None, recipient: Recipient) -> Mail:
