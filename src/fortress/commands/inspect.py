@@ -10,6 +10,7 @@ import typer
 from pydantic import SecretStr
 from rich.table import Table
 
+from fortress.commands.caches import cache_rows
 from fortress.commands.project import Project, Target, console
 from fortress.http.routes import Route
 from fortress.security.permissions import Public
@@ -38,7 +39,7 @@ class InspectCommands:
         console.print(f"[green]{len(app.assemble().routes)} routes in {len(app.domains)} domains: every rule holds.[/]")
 
     def doctor(self, *, as_json: AsJson = False) -> None:
-        """Print the settings in force and where each came from; secrets are masked."""
+        """Print the settings in force and where each came from, secrets masked; of a server that runs here, what its cache does."""
         settings, origins = read_with_origins()
         rows = [
             {
@@ -49,7 +50,16 @@ class InspectCommands:
             }
             for name, field in Settings.model_fields.items()
         ]
-        _show(rows, as_json=as_json)
+        caches = cache_rows(settings)
+        if as_json:
+            console.print_json(json.dumps({"settings": rows, "caches": caches}))
+            return
+        _show(rows, as_json=False)
+        if caches:
+            console.print()
+            _show(caches, as_json=False)
+        elif caches is None:
+            console.print(f"\n[dim]No server answers on port {settings.port}; what its cache does is shown while it runs.[/]")
 
 
 def _show(rows: Sequence[dict[str, Any]], *, as_json: bool) -> None:
