@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import asyncpg
 import pytest
@@ -22,7 +23,7 @@ from fortress.testing.databases import Databases
 from fortress.testing.live import LiveClient, addresses
 from fortress.testing.nursery import Nursery
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD, template_of
-from fortress.testing.servers import server_names, server_url
+from fortress.testing.servers import NATS, NATS_URL, answers, server_names, server_url
 
 Serve = Callable[..., Server]
 if TYPE_CHECKING:
@@ -121,3 +122,22 @@ def clone_of(databases: Databases, template: str) -> Iterator[str]:
     with ThreadPoolExecutor(1) as thread, closing(asyncio.Runner(loop_factory=asyncio.new_event_loop)) as runner:
         yield thread.submit(runner.run, clone.__aenter__()).result()
         thread.submit(runner.run, clone.__aexit__(None, None, None)).result()
+
+
+@pytest.fixture
+async def stream() -> AsyncIterator[str]:
+    """A stream at NATS that is gone after the test."""
+    if not answers(*NATS):
+        pytest.skip("no NATS answers")
+    import nats
+    from nats.js.errors import NotFoundError
+
+    name = f"test_{uuid4().hex[:12]}"
+    yield name
+    client = await nats.connect(NATS_URL)
+    try:
+        await client.jetstream().delete_stream(name)
+    except NotFoundError:
+        return
+    finally:
+        await client.close()

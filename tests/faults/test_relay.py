@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -19,7 +19,7 @@ from tests.faults.harness.tap import Flow, Tap
 from fortress.testing.callers import Callers
 from fortress.testing.live import LiveClient
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
-from fortress.testing.servers import NATS, NATS_URL, answers
+from fortress.testing.servers import NATS_URL
 
 # A lease lasts some seconds, and both of the relays lose theirs.
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(120)]
@@ -37,25 +37,6 @@ async def note(fact: OrderPlaced) -> None: ...
 
 app = Fortress(title="Listener", domains=[*standard, Domain(name="listener", handlers=[note])])
 """
-
-
-@pytest.fixture
-async def stream() -> AsyncIterator[str]:
-    """A stream at NATS that is gone after the test."""
-    if not answers(*NATS):
-        pytest.skip("no NATS answers")
-    import nats
-    from nats.js.errors import NotFoundError
-
-    name = f"test_{uuid4().hex[:12]}"
-    yield name
-    client = await nats.connect(NATS_URL)
-    try:
-        await client.jetstream().delete_stream(name)
-    except NotFoundError:
-        return
-    finally:
-        await client.close()
 
 
 @pytest.fixture

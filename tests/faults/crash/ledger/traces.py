@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 ACCOUNTS: Final = tuple(f"00000000-0000-7000-8000-{number:012x}" for number in range(1, 7))
 REFUSED_SHARE: Final = 0.1
 
+FACTS: Final = "SELECT (payload->>'number')::bigint, aggregate::text FROM events WHERE name = 'EntryMade' ORDER BY tx, seq"
 _TRACES: Final = {
-    "facts": """
-        SELECT (payload->>'number')::bigint, aggregate::text FROM events WHERE name = 'EntryMade' ORDER BY tx, seq""",
+    "facts": FACTS,
     "entries": "SELECT number, account::text FROM entries ORDER BY id",
     "audit": """
         SELECT (detail->>'number')::bigint, target FROM audit_log WHERE action = 'ledger.entered' ORDER BY tx, seq""",
@@ -27,10 +27,12 @@ _TRACES: Final = {
 # Ids are made before the transaction begins, and jobs run side by side: theirs is no order that anybody promised.
 _UNORDERED: Final = {"entries", "settled"}
 _LEFT: Final = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
-# All workers are dead: nobody need wait until their silence has lasted long enough.
-_PASS_TIME: Final = """
-    WITH workers AS (UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour')
-    UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()"""
+# Whoever was at work is dead: nobody need wait until their silence has lasted long enough.
+_PASS_TIME: Final = (
+    "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'",
+    "UPDATE procrastinate_jobs SET scheduled_at = now() WHERE status = 'todo' AND scheduled_at > now()",
+    "UPDATE broker_leases SET held_until = clock_timestamp()",
+)
 
 
 async def enter(client: LiveClient, operation: Operation) -> Reply:
@@ -50,11 +52,16 @@ async def left(connection: Connection) -> int:
 
 
 async def pass_time(connection: Connection) -> None:
-    """Let the dead be known to be dead, and what waits for its next try come now."""
-    await connection.execute(_PASS_TIME)
+    """Let the dead be known to be dead, their leases end, and what waits for its next try come now."""
+    for statement in _PASS_TIME:
+        await connection.execute(statement)
+
+
+async def marks(connection: Connection, sql: str) -> list[Mark]:
+    """What this finds: numbers with their aggregates."""
+    return [Mark(*row) for row in await connection.fetch(sql)]
 
 
 async def read_traces(connection: Connection) -> list[Trace]:
     """Everything that operations left behind, the facts first: theirs is the order that counts."""
-    found = {name: await connection.fetch(sql) for name, sql in _TRACES.items()}
-    return [Trace(name, [Mark(*row) for row in rows], ordered=name not in _UNORDERED) for name, rows in found.items()]
+    return [Trace(name, await marks(connection, sql), ordered=name not in _UNORDERED) for name, sql in _TRACES.items()]
