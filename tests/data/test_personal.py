@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from fortress.data import Contended, Database, PageQuery
+from fortress.data.entity import shape_of
 from fortress.errors import CannotStart, Invalid
 from fortress.security.principal import SYSTEM
 from fortress.security.wrapping import Unreadable
@@ -159,7 +160,11 @@ MOVES = {
     "another column": "UPDATE humans SET email = name",
     "another person": "UPDATE letters SET human_id = (SELECT id FROM humans WHERE id <> human_id LIMIT 1)",
     "a changed byte": "UPDATE humans SET email = set_byte(email, 20, get_byte(email, 20) # 1)",
-    "another format": "UPDATE humans SET email = set_byte(email, 0, 2)",
+    "one value's format": "UPDATE humans SET email = set_byte(email, 0, 1)",
+    "another format": "UPDATE humans SET email = set_byte(email, 0, 3)",
+    "the mark of others": "UPDATE humans SET email = '\\x02'",
+    "what was never there": "UPDATE humans SET face = '\\x02'",
+    "somebody's whole": "UPDATE humans SET name = email",
     "an unknown version": "UPDATE humans SET email = set_byte(email, 4, 9)",
     "cut short": "UPDATE humans SET email = substring(email FROM 1 FOR 20)",
     "nothing": "UPDATE humans SET email = ''",
@@ -172,7 +177,7 @@ MOVES = {
 
 @pytest.mark.parametrize("moved", MOVES.values(), ids=MOVES.keys())
 async def test_what_was_moved_or_changed_is_refused_and_counted(database: Database, connect: Open, admin: Admin, moved: str) -> None:
-    ann, ben = human(), human("ben@example.com")
+    ann, ben = human(face=None), human("ben@example.com", face=None)
     await born(database, ann, ben)
     await kept(database, letter(ann.id))
     await admin.execute(moved)
@@ -181,6 +186,32 @@ async def test_what_was_moved_or_changed_is_refused_and_counted(database: Databa
     with pytest.raises(Unreadable):
         await (letters.all(reader) if "letters" in moved else humans.recent(reader, query=PageQuery()))
     assert other.personal.unreadable >= 1
+
+
+async def test_what_each_stood_for_itself_is_read_until_it_is_written_again(database: Database, admin: Admin) -> None:
+    """As of an entity that had one personal field, and got a second one."""
+    ann, ben = human(), human("ben@example.com")
+    await born(database, ann, ben)
+    fields = shape_of(Human).personal
+    assert fields is not None
+    cipher = (await database.personal.data.load([ann.id]))[ann.id].latest
+    assert cipher is not None
+    alone = [cipher.seal(field.place, ann.id.bytes, field.plain(getattr(ann, field.name))) for field in fields.sealed]
+    await admin.execute("UPDATE humans SET email = $2, name = $3, face = $4 WHERE id = $1", ann.id, *alone)
+    assert set(await humans.some(database.reader(SYSTEM), ids=[ann.id, ben.id])) == {ann, ben}
+    async with database.unit(SYSTEM) as unit:
+        written = await humans.save(unit, msgspec.structs.replace(ann, name=None))
+    assert await humans.by_id(database.reader(SYSTEM), id=ann.id) == written
+    sizes = await admin.fetchrow("SELECT length(email) > 60, name IS NULL, length(face) FROM humans WHERE id = $1", ann.id)
+    assert tuple(sizes) == (True, True, 1)
+
+
+async def test_what_an_update_has_emptied_is_empty(database: Database, admin: Admin) -> None:
+    ann, ben = human(), human("ben@example.com")
+    await born(database, ann, ben)
+    await admin.execute("UPDATE humans SET name = NULL, name_key = NULL WHERE id = $1", ann.id)
+    found = await humans.some(database.reader(SYSTEM), ids=[ann.id, ben.id])
+    assert {one.email: one.name for one in found} == {"ann@example.com": None, "ben@example.com": "Ann"}
 
 
 async def test_an_alarm_says_where_and_never_what(database: Database, admin: Admin, caplog: pytest.LogCaptureFixture) -> None:

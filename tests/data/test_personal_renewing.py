@@ -67,7 +67,7 @@ async def sealed_by(admin: Admin) -> set[int]:
     found = set[bytes]()
     for table, names in (("humans", ("email", "name", "face")), ("letters", ("text",))):
         for row in await admin.fetch(f"SELECT * FROM {table}"):
-            found |= {row[name][1:5] for name in names if row[name] is not None}
+            found |= {row[name][1:5] for name in names if len(row[name] or b"") > 1}
     return {int.from_bytes(one, "big") for one in found}
 
 

@@ -53,8 +53,8 @@ class Reader:
         """
         return self._connections.fetch(sql, arguments)
 
-    def all_keys(self, people: Sequence[UUID]) -> list[SubjectKeys] | None:
-        """The keys of all of these people, in their order; None when those of one are not at hand. For queries."""
+    def all_keys(self, people: Sequence[bytes]) -> list[SubjectKeys] | None:
+        """The keys of all of these people, by the bytes of their ids; None when those of one are not at hand. For queries."""
         return self.personal.data.all(people)
 
     def ready_keys(self, people: Sequence[UUID]) -> tuple[Known, list[UUID]]:

@@ -237,7 +237,7 @@ class Unit(Reader):
         await self._guard(self._writing())
         return stored
 
-    def all_keys(self, people: Sequence[UUID]) -> list[SubjectKeys] | None:
+    def all_keys(self, people: Sequence[bytes]) -> list[SubjectKeys] | None:
         """As a reader's, while this unit has made none itself."""
         return None if self._writer is not None and self._writer.made else super().all_keys(people)
 

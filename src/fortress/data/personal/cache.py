@@ -7,7 +7,7 @@ stamp before the load, and hand it back with the result. One event loop uses a c
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 from uuid import UUID
 
@@ -27,12 +27,17 @@ class SubjectKeys:
     __slots__ = ("by_header", "destroyed", "latest")
 
     def __init__(self, ciphers: Iterable[ValueCipher], *, destroyed: bool) -> None:
-        self.by_header = {cipher.header: cipher for cipher in ciphers}
-        self.latest: ValueCipher | None = next(reversed(self.by_header.values()), None)
+        known = tuple(ciphers)
+        self.by_header = {header: cipher for cipher in known for header in (cipher.header, cipher.together)}
+        self.latest: ValueCipher | None = known[-1] if known else None
         self.destroyed = destroyed
 
     def __repr__(self) -> str:
-        return f"SubjectKeys({len(self.by_header)}, destroyed={self.destroyed})"
+        return f"SubjectKeys({len(self.by_header) // 2}, destroyed={self.destroyed})"
+
+
+NOBODY: Final = SubjectKeys((), destroyed=False)
+"""The keys of somebody who has none."""
 
 
 class KeyCache:
@@ -61,8 +66,7 @@ class KeyCache:
 
     def get(self, subject: UUID, since: float) -> SubjectKeys | None:
         """This person's keys, if they were asked for no earlier than `since`."""
-        found = self.all((subject,), since)
-        return found[0] if found else None
+        return self.some((subject,), since)[0].get(subject)
 
     def some(self, subjects: Iterable[UUID], since: float) -> tuple[dict[UUID, SubjectKeys], list[UUID]]:
         """The keys of those that `get` would give, and who the others are."""
@@ -78,19 +82,14 @@ class KeyCache:
                 found[subject] = entry[0]
         return found, missing
 
-    def all(self, subjects: Iterable[UUID], since: float) -> list[SubjectKeys] | None:
-        """The keys of all of these, in their order; None when those of one are not here."""
-        # By bytes: a driver's UUID takes ten times as long to hash.
-        entries, use = self._entries, self._entries.move_to_end
-        found = []
-        for subject in subjects:
-            id = subject.bytes
-            entry = entries.get(id)
-            if entry is None or entry[1] < since:
-                return None
-            use(id)
-            found.append(entry[0])
-        return found
+    def all(self, subjects: Sequence[bytes], since: float) -> list[SubjectKeys] | None:
+        """The keys of all of these, by the bytes of their ids and in their order; None when those of one are not here."""
+        # By bytes: a driver's UUID takes ten times as long to hash. Whoever is on a page of many is not thereby kept for longer.
+        found = list(map(self._entries.get, subjects))
+        if None in found:
+            return None
+        keys, asked = zip(*found, strict=True)
+        return list(keys) if min(asked) >= since else None
 
     def stamp(self) -> int:
         """To be taken before keys are loaded, and handed to `put`."""

@@ -81,8 +81,8 @@ class DataKeys:
         """The keys at hand, and those of whom have to be loaded."""
         return self._cache.some(subjects, self._belief.since())
 
-    def all(self, subjects: Iterable[UUID]) -> list[SubjectKeys] | None:
-        """The keys of all of these, in their order; None when those of one are not at hand."""
+    def all(self, subjects: Sequence[bytes]) -> list[SubjectKeys] | None:
+        """The keys of all of these, by the bytes of their ids and in their order; None when those of one are not at hand."""
         return self._cache.all(subjects, self._belief.since())
 
     async def load(self, subjects: Iterable[UUID]) -> Known:

@@ -9,17 +9,16 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from fortress.data.entity import Shape
-from fortress.data.personal.cache import SubjectKeys
-from fortress.data.personal.datakeys import Known
-from fortress.data.personal.fields import BlindField, SealedField
+from fortress.data.personal.cache import NOBODY
+from fortress.data.personal.datakeys import Erased, Known
 from fortress.data.personal.indexkeys import IndexKey
 from fortress.data.personal.rewrapping import Step
 from fortress.data.personal.scanning import Replacement, Scan
+from fortress.data.personal.sealedrows import NewerKey, opened_row, row_of
 from fortress.data.personal.tables import IndexState
 from fortress.data.refusals import DatabaseFault
 from fortress.errors import CannotStart, Conflict
 from fortress.security.principal import SYSTEM
-from fortress.security.sealing import HEADER_BYTES
 from fortress.security.wrapping import Unreadable
 
 if TYPE_CHECKING:
@@ -137,16 +136,13 @@ class Reindexing:
         return []
 
     def _indexed(self, scan: Scan, row: Any, keys: Known) -> dict[str, bytes | None]:
-        after: dict[str, bytes | None] = {}
-        for blind in scan.fields.blind:
-            source = next(field for field in scan.fields.sealed if field.index == blind.source)
-            sealed = row[source.name]
-            after[blind.name] = None if sealed is None else self._digest(blind, source, row, keys.get(row["owner"]))
-        return after
-
-    def _digest(self, blind: BlindField, source: SealedField, row: Any, held: SubjectKeys | None) -> bytes:
-        cipher = held.by_header.get(row[source.name][:HEADER_BYTES]) if held else None
-        if cipher is None:
-            raise Unreadable
-        value = cipher.open(source.place, row["id"].bytes, row[source.name])
-        return self._indexes.digest(blind, value.decode() if source.text else value)
+        id, stored = row_of(scan.fields, row)
+        try:
+            values = opened_row(scan.fields, keys.get(row["owner"], NOBODY), id, stored)
+        except (NewerKey, Erased):
+            raise Unreadable from None
+        plain = {field.index: value for field, value in zip(scan.fields.sealed, values, strict=True)}
+        return {
+            blind.name: None if plain[blind.source] is None else self._indexes.digest(blind, plain[blind.source])
+            for blind in scan.fields.blind
+        }

@@ -15,6 +15,7 @@ from fortress.data.entity import Shape
 from fortress.data.personal.datakeys import TOPIC, Known
 from fortress.data.personal.rewrapping import Step
 from fortress.data.personal.scanning import BATCH, Replacement, Scan
+from fortress.data.personal.sealedrows import ELSEWHERE, NewerKey, opened_row, row_of, sealed_row
 from fortress.data.retry import retrying
 from fortress.errors import CannotStart
 from fortress.security.principal import SYSTEM
@@ -135,24 +136,18 @@ class Renewing:
 
 def _older(row: Any, name: str) -> bool:
     sealed = row[name]
-    return sealed is not None and int.from_bytes(sealed[1:HEADER_BYTES], "big") != row["latest"]
+    return sealed is not None and sealed != ELSEWHERE and int.from_bytes(sealed[1:HEADER_BYTES], "big") != row["latest"]
 
 
 def _resealed(scan: Scan, row: Any, keys: Known) -> Replacement | None:
     """The row's values sealed by the newest version; None when one of them can't be read."""
     held = keys.get(row["owner"])
-    after: dict[str, bytes | None] = {}
-    for field in scan.fields.sealed:
-        sealed = row[field.name]
-        if sealed is None or held is None or held.latest is None or held.destroyed:
-            after[field.name] = sealed
-            continue
-        cipher = held.by_header.get(sealed[:HEADER_BYTES])
-        try:
-            value = cipher.open(field.place, row["id"].bytes, sealed) if cipher else None
-        except Unreadable:
-            value = None
-        if value is None:
-            return None
-        after[field.name] = held.latest.seal(field.place, row["id"].bytes, value)
-    return Replacement(row["id"], {name: row[name] for name in scan.sealed}, after)
+    before = {name: row[name] for name in scan.sealed}
+    if held is None or held.latest is None or held.destroyed:
+        return Replacement(row["id"], before, before)
+    id, stored = row_of(scan.fields, row)
+    try:
+        after = sealed_row(scan.fields, held.latest, id, opened_row(scan.fields, held, id, stored))
+    except (Unreadable, NewerKey):
+        return None
+    return Replacement(row["id"], before, dict(zip(scan.sealed, after, strict=True)))

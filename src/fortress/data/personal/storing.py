@@ -12,8 +12,10 @@ from fortress.data.entity import Entity, shape_of
 from fortress.data.personal.cache import SubjectKeys
 from fortress.data.personal.datakeys import Erased
 from fortress.data.personal.fields import BlindField, PersonalFields
+from fortress.data.personal.sealedrows import sealed_row
 from fortress.data.personal.tables import DataKeyRow
 from fortress.errors import Refusal
+from fortress.security.sealing import ValueCipher
 
 if TYPE_CHECKING:
     from fortress.data.personal.vault import Personal
@@ -100,10 +102,11 @@ class Writer:
         plain = msgspec.structs.astuple(row)
         stored = list(plain)
         id: bytes = plain[fields.key].bytes
-        for field in fields.sealed:
-            value = plain[field.index]
-            if value is not None:
-                stored[field.index] = _cipher(keys[plain[fields.owner]]).seal(field.place, id, field.plain(value))
+        given = [plain[field.index] for field in fields.sealed]
+        if any(value is not None for value in given):
+            kept = sealed_row(fields, _cipher(keys[plain[fields.owner]]), id, given)
+            for field, value in zip(fields.sealed, kept, strict=True):
+                stored[field.index] = value
         for blind in fields.blind:
             value = plain[blind.source]
             if value is None:
@@ -126,7 +129,7 @@ def _people(rows: Sequence[tuple[Entity, PersonalFields]]) -> dict[UUID, bool]:
     return people
 
 
-def _cipher(keys: SubjectKeys) -> Any:
+def _cipher(keys: SubjectKeys) -> ValueCipher:
     if keys.destroyed or keys.latest is None:
         raise Erased
     return keys.latest
