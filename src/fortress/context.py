@@ -16,9 +16,10 @@ class RequestContext:
         principal: set by the gate.
         committed: True once a unit of work has committed; such a request is never retried.
         job: the name of the job that does a part of it, after its answer; None in the request itself.
+        subscriber: the name of the subscriber that acts on a fact of it; None in the request itself.
     """
 
-    __slots__ = ("address", "committed", "job", "principal", "request_id")
+    __slots__ = ("address", "committed", "job", "principal", "request_id", "subscriber")
 
     def __init__(self, request_id: str, address: str, principal: Principal = ANONYMOUS) -> None:
         self.request_id = request_id
@@ -26,6 +27,7 @@ class RequestContext:
         self.principal = principal
         self.committed = False
         self.job: str | None = None
+        self.subscriber: str | None = None
 
 
 current: ContextVar[RequestContext | None] = ContextVar("fortress_request", default=None)

@@ -187,3 +187,6 @@ AFTER_COMMIT_BEFORE_ANSWER: Final = Failpoint(
 BEFORE_PUBLISH: Final = Failpoint("before_publish", "The relay holds a batch of facts; nothing of it was sent.")
 AFTER_PUBLISH_BEFORE_MARK: Final = Failpoint("after_publish_before_mark", "The broker has a batch of facts; the database does not know it.")
 AFTER_EFFECT_BEFORE_ACK: Final = Failpoint("after_effect_before_ack", "Facts of another service are in our log, and how far was read.")
+AFTER_EFFECT_BEFORE_CURSOR: Final = Failpoint(
+    "after_effect_before_cursor", "A subscriber has written the effects of a batch; its place in the log is not moved, nothing committed."
+)

@@ -216,7 +216,13 @@ class Settings(BaseModel):
     admin_email: str | None = Field(None, description="the first administrator")
     admin_password: SecretStr | None = Field(None, description="the first administrator's password; unset: made and shown once")
 
-    worker: Literal["inside", "apart"] = Field("inside", description="where jobs run: inside the server, or in `fortress worker` alone")
+    worker: Literal["inside", "apart"] = Field(
+        "inside", description="where subscribers and jobs run: inside the server, or in `fortress worker`"
+    )
+    subscribers_at_once: int = Field(4, ge=1, le=256, description="subscribers that one process has in the middle of a batch at once")
+    subscribers_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
+        10.0, description="seconds that a subscriber gets to finish its batch when its process stops"
+    )
     jobs_at_once: int = Field(10, ge=1, le=1000, description="jobs that one process runs at once")
     jobs_grace: Annotated[float, Field(ge=0, le=3600)] = Field(10.0, description="seconds that jobs get to end when their process stops")
     jobs_keep_days: int = Field(30, ge=1, le=3650, description="days for which dead and cancelled jobs are kept")

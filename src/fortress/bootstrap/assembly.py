@@ -15,6 +15,8 @@ from fortress.data.migration.schema import Schema
 from fortress.domain import Domain
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import BrokenRule, BrokenRules, CannotStart
+from fortress.events import Fact, Subscriber
+from fortress.events.following import FactKinds
 from fortress.http import docs, health, wellknown
 from fortress.http.checks import role_breaches, route_breaches
 from fortress.http.docs import document_route
@@ -44,7 +46,9 @@ class Assembly:
         _refuse_twice("table", [model.__tablename__ for domain in domains for model in domain.models])
         _refuse_twice("fact", [fact.__name__ for domain in domains for fact in domain.facts])
         _refuse_twice("job", [job.name for domain in domains for job in domain.jobs()])
+        _refuse_twice("subscriber", [one.name for domain in domains for one in domain.subscribers()])
         self.domains = tuple(domains)
+        self.facts = FactKinds(_facts(domains))
         self.current = current
         self.permissions = PermissionTable(
             (permission for domain in domains for permission in domain.permissions),
@@ -69,6 +73,11 @@ class Assembly:
     def jobs(self) -> list[Job]:
         """Every domain's work for later."""
         return [job for domain in self.domains for job in domain.jobs()]
+
+    @property
+    def subscribers(self) -> list[Subscriber]:
+        """What is done when something has happened."""
+        return [one for domain in self.domains for one in domain.subscribers()]
 
     @property
     def doors(self) -> dict[type[Any], type[Any]]:
@@ -126,6 +135,13 @@ def personal_breaches(domains: Sequence[Domain]) -> Iterator[BrokenRule]:
             what = f"domain {domain.name} keeps personal data ({', '.join(kept)}) without personal="
             why = "People may have what is kept of them, and have it forgotten. Name the service that does both: personal=…Records."
             yield BrokenRule("SEC002", what, f"domain {domain.name}", why)
+
+
+def _facts(domains: Sequence[Domain]) -> list[type[Fact]]:
+    """The declared ones, and those of other services that somebody hears."""
+    declared = [fact for domain in domains for fact in domain.facts]
+    heard = [fact for domain in domains for one in domain.subscribers() for fact in one.facts]
+    return list(dict.fromkeys([*declared, *(fact for fact in heard if fact is not Fact)]))
 
 
 def _limited(route: Route, set_limit: SetLimit) -> Route:

@@ -18,6 +18,7 @@ from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.caching import open_caching
 from fortress.bootstrap.container import Container
+from fortress.bootstrap.following import facts_heralded, subscribers_at_work
 from fortress.bootstrap.readiness import checks
 from fortress.bootstrap.relaying import relaying
 from fortress.bootstrap.upkeep import Task, Upkeeper
@@ -31,6 +32,8 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
+from fortress.events.following import FactLog, logs_of
+from fortress.events.following.watch import LogWatch
 from fortress.events.jobs.keeping import KEEP_SECONDS, Keeping
 from fortress.events.jobs.watch import QueueWatch
 from fortress.http.addresses import TrustedProxies
@@ -328,10 +331,12 @@ class Runtime:
         self._stack.callback(watch.stop)
         self._begin(self.metrics.keep_sampling())
         self._begin(QueueWatch(self.database, self.metrics).run())
+        self._begin(LogWatch(self.database, self._logs_followed, self.metrics).run())
         self._keep_up()
         if self.settings.worker == "inside":
             await self._work(bus)
         else:
+            await self._stack.enter_async_context(facts_heralded(self.database, self._logs_followed, bus))
             await self._listen(bus)
 
     def _relay(self) -> None:
@@ -381,9 +386,16 @@ class Runtime:
         return uses
 
     async def _work(self, bus: Bus) -> None:
-        """Begin to run jobs. The bus is started before the first and stopped after the last."""
+        """Begin to follow the log and to run jobs. The bus is started before the first and stopped after the last."""
+        logs, draining = self._logs_followed, self._drain.draining
+        await self._stack.enter_async_context(facts_heralded(self.database, logs, bus))
+        await self._stack.enter_async_context(subscribers_at_work(logs, self.assembly.facts, self.container, bus, draining))
         await self._stack.enter_async_context(jobs_at_work(self.assembly.jobs, self.container, bus, self._drain.draining))
         await self._listen(bus)
+
+    @property
+    def _logs_followed(self) -> list[FactLog]:
+        return logs_of(self.assembly.subscribers, self.assembly.facts)
 
     async def _listen(self, bus: Bus) -> None:
         await bus.start()

@@ -61,6 +61,10 @@ class Bus:
         """Call `heard` with the rest of each message `topic:rest`. What it raises counts as news missed."""
         self._subscribers.setdefault(topic, []).append(heard)
 
+    def deliver(self, topic: str, rest: str) -> None:
+        """Have this process hear `topic:rest` now, as if it had come over the connection."""
+        self._receive(None, 0, CHANNEL, f"{topic}:{rest}")
+
     def on_channel(self, channel: str, heard: Heard) -> None:
         """Call `heard` with each message of another channel, which somebody else's triggers send to. Before the start."""
         self._channels[channel] = heard

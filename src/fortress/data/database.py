@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
@@ -118,6 +118,14 @@ class Database:
         `told` is called in this process as soon as the commit is known; all others hear it on the bus, under TOPIC.
         """
         self._tools.audience = Audience(tables, told, self._ids)
+
+    def hear(self, names: Iterable[str], heard: Callable[[Collection[str]], object]) -> None:
+        """From now on `heard` is called after each commit that recorded facts of these names, with the names.
+
+        In this process only, and lost with it: it wakes those who follow the log, and they look by themselves too.
+        """
+        self._tools.heard = frozenset(names)
+        self._tools.tell_heard = heard
 
     def unit(self, principal: Principal, *, isolation: Isolation = Isolation.READ_COMMITTED) -> Unit:
         """One transaction on behalf of this caller; `async with` it."""

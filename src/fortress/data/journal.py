@@ -88,17 +88,19 @@ class Journal:
         self._ids = ids
 
     def audited(self, actor: Principal, action: str, target: object, detail: dict[str, Any]) -> AuditEntry:
-        """The audit row of an action; what a command did names the operator who ran it.
+        """The audit row of an action; what a command did names the operator who ran it, and what a subscriber did the subscriber.
 
         Raises:
             TooLarge: the detail has more than 4 KiB as JSON.
         """
+        here = context.current.get()
+        if here is not None and here.subscriber is not None:
+            detail = {**detail, "subscriber": here.subscriber}
         operator = context.operator.get()
         if operator is not None:
             detail = {**detail, "operator": operator}
         if len(msgspec.json.encode(detail)) > AUDIT_DETAIL:
             raise TooLarge("There is more to this action than can be recorded")
-        here = context.current.get()
         return AuditEntry(
             id=self._ids.new(),
             at=self._clock.now(),

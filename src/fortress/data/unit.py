@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -56,7 +56,7 @@ _LOCKS: Final = "SELECT pg_advisory_xact_lock(lock) FROM unnest($1::bigint[]) AS
 class Tools:
     """What every unit of one database works with."""
 
-    __slots__ = ("audience", "cursors", "journal", "personal", "plans", "readers", "writers")
+    __slots__ = ("audience", "cursors", "heard", "journal", "personal", "plans", "readers", "tell_heard", "writers")
 
     def __init__(self, readers: ReadConnections, writers: Connections, cursors: Cursors, journal: Journal, personal: Personal) -> None:
         self.readers = readers
@@ -66,6 +66,8 @@ class Tools:
         self.personal = personal
         self.plans = Plans()
         self.audience = NOBODY
+        self.heard: frozenset[str] = frozenset()
+        self.tell_heard: Callable[[Collection[str]], object] = _unheard
 
 
 class Unit(Reader):
@@ -82,6 +84,7 @@ class Unit(Reader):
         "_closed",
         "_committed",
         "_failed",
+        "_heard",
         "_isolation",
         "_kept",
         "_news",
@@ -101,6 +104,7 @@ class Unit(Reader):
         self._changes = Changes(tools.audience.tables)
         self._news: list[News] = []
         self._at_commit: list[str] = []
+        self._heard: set[str] = set()
         self._writer: Writer | None = None
         self._wrote = False
         self._failed = False
@@ -136,6 +140,9 @@ class Unit(Reader):
             msgspec.ValidationError: a field does not hold what it says.
         """
         self.add((self._tools.journal.happened(self.principal, fact),))
+        name = type(fact).__name__
+        if name in self._tools.heard:
+            self._heard.add(name)
 
     def audit(self, action: str, *, target: object = None, detail: dict[str, Any] | None = None) -> None:
         """Write to the audit log who did what to what, in this commit.
@@ -424,8 +431,14 @@ class Unit(Reader):
     def _tell(self) -> None:
         for news in self._news:
             self._tools.audience.told(news)
+        if self._heard:
+            self._tools.tell_heard(self._heard)
         for callback in self._committed:
             try:
                 callback()
             except Exception:
                 _log.exception("a callback after the commit failed")
+
+
+def _unheard(names: Collection[str]) -> None:
+    """Nobody follows the log."""

@@ -1,5 +1,6 @@
 """Facts and jobs: what has happened, told to whoever follows the log, and work that is done later."""
 
+from fortress.events.event import Event
 from fortress.events.subscribers import Subscriber, on
 from fortress.fact import Fact
 from fortress.job import HIGH, LOW, NORMAL, Job, Priority, cron, every, job
@@ -9,6 +10,7 @@ __all__ = [
     "HIGH",
     "LOW",
     "NORMAL",
+    "Event",
     "Fact",
     "Job",
     "Priority",

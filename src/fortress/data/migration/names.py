@@ -97,7 +97,8 @@ def runtime_branch(tables: Sequence[Table]) -> Branch:
     """
     from fortress.data.migration.buckets import limit_buckets
     from fortress.data.migration.leases import broker_leases
+    from fortress.data.migration.places import parked_facts, subscriber_lanes
     from fortress.data.queue import TABLES
 
-    own = (*tables, limit_buckets(), broker_leases())
+    own = (*tables, limit_buckets(), broker_leases(), subscriber_lanes(), parked_facts())
     return Branch(RUNTIME, Path(__file__).parent.parent / "versions", own, TABLES)
