@@ -183,6 +183,18 @@ async def test_redis_is_not_believed_before_it_was_told(
         await one.settled()
 
 
+async def test_who_might_miss_news_asks_the_database_and_shares_nothing(
+    start: Start, process: Process, emma: Book, redis: Redis, shared_prefix: str
+) -> None:
+    deaf = await joined(start, process)
+    deaf.memory.certain_until = lambda: float("-inf")
+    deaf.memory.sure_until = float("-inf")
+    assert await books.all(deaf.reader()) == (emma,)
+    assert await books.by_id(deaf.reader(), id=emma.id) == emma
+    await deaf.settled()
+    assert (deaf.loads, deaf.shelf("Books.all").shared_hits, len(await answers_in(redis, shared_prefix))) == (2, 0, 1)
+
+
 async def test_a_token_that_redis_has_lost_makes_answers_worthless(
     start: Start, process: Process, emma: Book, redis: Redis, shared_prefix: str
 ) -> None:

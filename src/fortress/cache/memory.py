@@ -68,6 +68,10 @@ class Memory:
         self.sure_until = self.certain_until()
         return now < self.sure_until
 
+    def reliable(self) -> Shared | None:
+        """Redis, where there is one; nothing while news might be missed, for then nobody knows what there is stale."""
+        return self.shared if self.shared is not None and self.sure(self.monotonic()) else None
+
     def fit(self) -> None:
         """Let the fullest shelves drop what they used least lately, until everything has room. O(shelves) for each drop."""
         while self.bytes > self._room:

@@ -69,10 +69,11 @@ class Entry:
 class Flight:
     """A load under way. `void`: what it reads may have changed meanwhile."""
 
-    __slots__ = ("row", "task", "void")
+    __slots__ = ("began", "row", "task", "void")
 
-    def __init__(self, row: UUID | None) -> None:
+    def __init__(self, row: UUID | None, began: float) -> None:
         self.row = row
+        self.began = began
         self.void = False
         self.task: asyncio.Task[Any] | None = None
 
@@ -125,12 +126,12 @@ class Shelf:
     async def obtain(self, key: bytes, row: UUID | None, load: Load) -> Any:
         """The answer that is not here: waited for with all others who want it, from Redis or by `load`. Raises what `load` raises."""
         self.misses += 1
-        flight = self._flights.get(key)
+        flight = self._joinable(key)
         if flight is None:
             if len(self._flights) >= MOST_FLIGHTS:
                 self.loads += 1
                 return await load()
-            flight = Flight(row)
+            flight = Flight(row, self._monotonic())
             self._begin(key, flight, self._fly(key, flight, load))
         task = flight.task
         return await asyncio.shield(task) if task is not None else await load()
@@ -170,6 +171,17 @@ class Shelf:
             flight.void = True
         self._flights.clear()
 
+    def _joinable(self, key: bytes) -> Flight | None:
+        """The load under way, unless it began so long ago that it may miss a change that nobody could tell us of."""
+        flight = self._flights.get(key)
+        if flight is None:
+            return None
+        now = self._monotonic()
+        if now - flight.began <= MOMENT_SECONDS or self._memory.sure(now):
+            return flight
+        self._flights.pop(key).void = True
+        return None
+
     def _begin(self, key: bytes, flight: Flight, work: Coroutine[Any, Any, Any]) -> None:
         self._flights[key] = flight
         flight.task = asyncio.create_task(work)
@@ -183,8 +195,8 @@ class Shelf:
             task.exception()
 
     async def _fly(self, key: bytes, flight: Flight, load: Load) -> Any:
-        shared = self._memory.shared
         began = self._monotonic()
+        shared = self._memory.reliable()
         look = await shared.look(self.plan, key, flight.row) if shared is not None else None
         if look is not None and look.found is not None:
             self.shared_hits += 1
@@ -256,13 +268,13 @@ class Shelf:
             self._memory.background.start(self._refreshed(key, entry))
 
     async def _refreshed(self, key: bytes, entry: Entry) -> None:
-        shared = self._memory.shared
+        shared = self._memory.reliable()
         try:
             look = await shared.look(self.plan, key, entry.row) if shared is not None else None
             newer = look is not None and look.found is not None and self._monotonic() + look.found.left > entry.until
             if key in self._flights:
                 return
-            flight = Flight(entry.row)
+            flight = Flight(entry.row, self._monotonic())
             if newer or look is None or shared is None:
                 self._begin(key, flight, self._fly(key, flight, entry.load))
             elif await shared.claim(look, entry.took) and key not in self._flights:
