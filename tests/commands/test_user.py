@@ -64,7 +64,7 @@ def test_somebody_is_forgotten_only_when_that_is_meant(run: Shell) -> None:
     assert (last.code, last.problem) == (1, "This is the last administrator.")
 
 
-@pytest.mark.parametrize("command", ["show", "disable", "enable", "roles", "export", "erase"])
+@pytest.mark.parametrize("command", ["show", "disable", "enable", "reset-factors", "roles", "export", "erase"])
 @pytest.mark.parametrize("who", ["nobody@example.com", str(UUID(int=404)), "'; DROP TABLE users", ""])
 def test_nobody_is_not_found(run: Shell, command: str, who: str) -> None:
     ended = run("user", command, who)
@@ -74,3 +74,21 @@ def test_nobody_is_not_found(run: Shell, command: str, who: str) -> None:
 
 def test_roles_are_listed_with_their_ends(run: Shell) -> None:
     assert [one["name"] for one in run("user", "roles", run.ann.id, "--json").json()] == ["member", "customer"]
+
+
+def test_who_has_lost_every_second_factor_is_let_in_by_the_password(run: Shell) -> None:
+    none = run("user", "reset-factors", "ann@example.com", "--yes")
+    assert (none.code, none.problem) == (1, "There is no such second factor.")
+    run.ask("UPDATE sessions SET revoked_at = NULL WHERE user_id = $1", UUID(run.ann.id))
+    run.ask(
+        "INSERT INTO authenticators (user_id, secret, created_at, confirmed_at, last_step, misses, missed_since)"
+        " VALUES ($1, '', now(), now(), 0, 0, now())",
+        UUID(run.ann.id),
+    )
+    assert run("user", "reset-factors", "ann@example.com").code == 1
+    assert run("user", "reset-factors", "ann@example.com", "--yes").output.startswith("Removed.")
+    assert run.ask("SELECT 1 FROM authenticators") == []
+    assert run.ask("SELECT 1 FROM sessions WHERE revoked_at IS NULL AND user_id = $1", UUID(run.ann.id)) == []
+    (reset,) = run.ask("SELECT detail->>'operator' AS operator FROM audit_log WHERE action = 'factors.reset' AND target = $1", run.ann.id)
+    assert reset["operator"] == pwd.getpwuid(os.getuid()).pw_name
+    assert len(run.ask("SELECT 1 FROM notifications WHERE kind = 'identity.factors_reset' AND user_id = $1", UUID(run.ann.id))) == 1

@@ -41,6 +41,7 @@ class AccountKeeper(PersonFinder, Protocol):
     async def account_of(self, person: UUID) -> AccountLike: ...
     async def disable_account(self, person: UUID) -> AccountLike: ...
     async def enable_account(self, person: UUID) -> AccountLike: ...
+    async def reset_factors(self, person: UUID) -> None: ...
 
 
 class ExportLike(Protocol):
@@ -90,6 +91,14 @@ class UserCommands:
         """Enable an account that was disabled; what ended with it stays ended."""
         self._tell(self._ask(lambda find: _enabled(find(AccountKeeper), who)), as_json=as_json)
 
+    def reset_factors(self, who: Who, *, yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+        """Remove all second factors of somebody who has lost them; their sessions end, and they are told by mail."""
+        if not yes:
+            account = self._ask(lambda find: _account(find(AccountKeeper), who))
+            typer.confirm(f"Let {account.email} in by the password alone? Be sure that it is they who ask", abort=True)
+        self._ask(lambda find: _reset(find(AccountKeeper), who))
+        console.print("Removed. The password is all that the next sign-in asks for.")
+
     def roles(self, who: Who, *, as_json: AsJson = False) -> None:
         """List the roles that somebody holds, and until when."""
         held = self._ask(lambda find: _roles(find(RoleKeeper), find(PersonFinder), who))
@@ -137,7 +146,15 @@ def user_app(ask: Ask) -> typer.Typer:
     commands = UserCommands(ask)
     app = typer.Typer(name="user", help="Accounts: who there is, disabling and enabling, exporting and forgetting.", no_args_is_help=True)
     app.command("list")(commands.list_all)
-    for command in (commands.show, commands.disable, commands.enable, commands.roles, commands.export, commands.erase):
+    for command in (
+        commands.show,
+        commands.disable,
+        commands.enable,
+        commands.reset_factors,
+        commands.roles,
+        commands.export,
+        commands.erase,
+    ):
         app.command()(command)
     return app
 
@@ -156,6 +173,10 @@ async def _export(keeper: PersonalDataKeeper, who: str) -> ExportLike:
 
 async def _erased(keeper: PersonalDataKeeper, who: str) -> None:
     await keeper.erase_person(await keeper.find_person(who))
+
+
+async def _reset(keeper: AccountKeeper, who: str) -> None:
+    await keeper.reset_factors(await keeper.find_person(who))
 
 
 async def _disabled(keeper: AccountKeeper, who: str) -> AccountLike:

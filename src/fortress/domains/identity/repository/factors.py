@@ -43,6 +43,11 @@ class Standing(msgspec.Struct, frozen=True):
     sessions: int
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """The second factors that are on."""
+        return tuple(name for name in ("totp", "passkey") if getattr(self, name))
+
+    @property
     def methods(self) -> tuple[str, ...]:
         """What a second step may be answered with; empty: no second factor is on."""
         if not (self.totp or self.passkey):

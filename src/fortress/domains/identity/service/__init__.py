@@ -10,6 +10,7 @@ from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.directory import Directory
 from fortress.domains.identity.service.email_changes import EmailChangeService
 from fortress.domains.identity.service.factor_records import FactorRecords
+from fortress.domains.identity.service.factor_reset import FactorReset
 from fortress.domains.identity.service.factors import FactorKeeper, FactorService
 from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.keys import KeyService
@@ -46,6 +47,7 @@ __all__ = [
     "EmailVerification",
     "FactorKeeper",
     "FactorRecords",
+    "FactorReset",
     "FactorService",
     "IdentityRecords",
     "KeyService",

@@ -23,6 +23,8 @@ RECOVERY_CODES_RENEWED: Final = _notice("recovery_codes_renewed", _CODES)
 RECOVERY_CODE_USED: Final = _notice("recovery_code_used", _CODES)
 CODES_EXHAUSTED: Final = _notice("codes_exhausted", _CODES)
 COPIED_PASSKEY: Final = _notice("copied_passkey", _PASSKEYS)
+# To somebody who had lost all of them, and asked the operators.
+FACTORS_RESET: Final = _notice("factors_reset", "Second factors")
 
 FACTOR_LETTERS: Final[tuple[NotificationKind[Any], ...]] = (
     AUTHENTICATOR_ADDED,
@@ -33,4 +35,5 @@ FACTOR_LETTERS: Final[tuple[NotificationKind[Any], ...]] = (
     RECOVERY_CODE_USED,
     CODES_EXHAUSTED,
     COPIED_PASSKEY,
+    FACTORS_RESET,
 )

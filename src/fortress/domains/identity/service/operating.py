@@ -10,6 +10,7 @@ from fortress.data.pages import LARGEST
 from fortress.domains.identity.contract import UnknownKey, UnknownUser, UserStatus
 from fortress.domains.identity.repository import ApiKeyRepository, UserRepository
 from fortress.domains.identity.service.accounts import AccountService
+from fortress.domains.identity.service.factor_reset import FactorReset
 from fortress.domains.identity.service.persons import PersonalExport, PersonService
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.identity.service.views import KeyView, UserView, key_view, user_view
@@ -26,6 +27,7 @@ class AccountOperations:
         users: UserRepository,
         keys: ApiKeyRepository,
         persons: PersonService,
+        factors: FactorReset,
         revocations: Revocations,
         clock: Clock,
     ) -> None:
@@ -34,6 +36,7 @@ class AccountOperations:
         self._users = users
         self._keys = keys
         self._persons = persons
+        self._factors = factors
         self._revocations = revocations
         self._clock = clock
 
@@ -71,6 +74,10 @@ class AccountOperations:
     async def enable_account(self, person: UUID) -> UserView:
         """Enable it. Raises as `AccountService.set_status` does."""
         return user_view(await self._accounts.set_status(person, UserStatus.ACTIVE, SYSTEM))
+
+    async def reset_factors(self, person: UUID) -> None:
+        """Take every second factor from it. Raises NotFound and NoSecondFactor."""
+        await self._factors.reset(person, SYSTEM)
 
     async def export_person(self, person: UUID) -> PersonalExport:
         """Everything that is kept of this person. Raises NotFound."""
