@@ -1,5 +1,5 @@
 """The same real servers as the fault tests'."""
 
-from tests.faults.conftest import fault_databases, fault_state, fault_template, serve
+from tests.faults.conftest import app_target, fault_databases, fault_state, fault_template, serve
 
-__all__ = ["fault_databases", "fault_state", "fault_template", "serve"]
+__all__ = ["app_target", "fault_databases", "fault_state", "fault_template", "serve"]

@@ -42,14 +42,14 @@ class MarkNotification(Input):
 class MarkNotifications(Input):
     """All are read that came until then; what has come since, and was not seen, is not."""
 
-    read_until: Annotated[AwareDatetime, Field(strict=False)]
+    read_until: AwareDatetime
 
 
 class ChoosePreferences(Input):
     """How one wants to be told: the whole choice. Kinds that are not named go as they usually do."""
 
     locale: Annotated[str, Field(max_length=6, pattern=r"^[a-z]{2,3}(?:-[A-Z]{2})?$")] | None = None
-    delivery: Annotated[dict[Annotated[str, Field(max_length=100)], Annotated[Delivery, Field(strict=False)]], Field(max_length=200)]
+    delivery: Annotated[dict[Annotated[str, Field(max_length=100)], Delivery], Field(max_length=200)]
 
 
 @get("/notifications", allow=NOTIFICATIONS_READ, limit=per_minute(300))
