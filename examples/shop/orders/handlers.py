@@ -8,8 +8,10 @@ from typing import Final
 from fortress import NotificationData, NotificationKind
 from fortress.data import Unit
 from fortress.domains import Notifications
-from fortress.events import every, on
+from fortress.events import Event, every, on
 from shop.orders.events import OrderCancelled, OrderPlaced
+from shop.orders.models import Sale
+from shop.orders.repository import SaleRepository
 from shop.orders.service import OrderService
 
 
@@ -23,6 +25,12 @@ class OrderLetter(NotificationData, frozen=True):
 # The samples are what the templates are tried with when the shop starts.
 PLACED: Final = NotificationKind("orders.placed", "Your orders", OrderLetter("01890000-0000", Decimal("27.00")))
 CANCELLED: Final = NotificationKind("orders.cancelled", "Orders that were called off", OrderLetter("01890000-0000"))
+
+
+@on(OrderPlaced)
+async def count_sale(fact: OrderPlaced, event: Event, unit: Unit, sales: SaleRepository) -> None:
+    """Write into the books what was sold."""
+    await sales.add(unit, Sale(fact.order_id, fact.total, event.at))
 
 
 @on(OrderPlaced)

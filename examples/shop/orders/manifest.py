@@ -6,19 +6,19 @@ from fortress import Domain, migrations_beside, templates_beside
 from shop.orders import handlers, rest
 from shop.orders.contract import Orders
 from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
-from shop.orders.models import Order, Product
+from shop.orders.models import Order, Product, Sale
 from shop.orders.policy import CANCEL, CLERK, CUSTOMER, PLACE, READ
-from shop.orders.repository import OrderRepository, ProductRepository
+from shop.orders.repository import OrderRepository, ProductRepository, SaleRepository
 from shop.orders.service import OrderRecords, OrderService, look_at_shelves, stock_the_shelves
 
 orders = Domain(
     name="orders",
     door=Orders,
-    services=[OrderService, OrderRecords, OrderRepository, ProductRepository],
+    services=[OrderService, OrderRecords, OrderRepository, ProductRepository, SaleRepository],
     permissions=[READ, PLACE, CANCEL],
     roles=[CUSTOMER, CLERK],
     facts=[OrderPlaced, OrderCancelled, StockLow],
-    models=[Order, Product],
+    models=[Order, Product, Sale],
     routes=rest,
     handlers=[handlers, look_at_shelves],
     notifications=[handlers.PLACED, handlers.CANCELLED],

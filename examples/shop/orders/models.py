@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated
@@ -68,3 +69,14 @@ class Order(Entity, frozen=True):
     note: Personal[str | None]
     created_at: CreatedAt
     version: Version
+
+
+class Sale(Entity, frozen=True):
+    """What an order brought in, for the books; its id is the order's."""
+
+    __tablename__ = "sales"
+    __indexes__ = (Index("idx_sales_sold", desc("sold_at"), desc("id")),)
+
+    id: Key
+    total: Annotated[Decimal, Numeric(12, 2)]
+    sold_at: datetime

@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, column, func
 
 from fortress.cache import cached
 from fortress.data import Repository, change, many, one, page, param, select, update
-from shop.orders.models import Order, OrderStatus, Product
+from shop.orders.models import Order, OrderStatus, Product, Sale
 
 _skus, _quantities = param("skus", list[str]), param("quantities", list[int])
 _wanted = func.unnest(_skus, _quantities).table_valued("sku", column("quantity", BigInteger), name="wanted").render_derived()
@@ -50,3 +50,9 @@ class OrderRepository(Repository[Order]):
         limit=500,
     )
     placed_by = many(select(Order).where(Order.c.user_id == param("person"), Order.c.status == OrderStatus.PLACED))
+
+
+class SaleRepository(Repository[Sale]):
+    """What was sold."""
+
+    since = many(select(Sale).where(Sale.c.sold_at >= param("moment")).order_by(Sale.c.sold_at), limit=10_000)

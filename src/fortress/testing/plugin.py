@@ -29,6 +29,7 @@ from fortress.testing.nursery import Nursery
 from fortress.testing.processes import ServerProcess
 from fortress.testing.rollback import RolledBackDatabase
 from fortress.testing.servers import NATS, REDIS, REDIS_URL, answers, server_names, server_url
+from fortress.testing.subscribers import Subscribers
 
 if TYPE_CHECKING:
     from fortress.bootstrap import Fortress
@@ -177,15 +178,35 @@ def rolled_back(services: Container) -> Database:
 @pytest.fixture
 def jobs(app: Fortress, request: pytest.FixtureRequest) -> Jobs:
     """The jobs of this test, of its `services` or of the running app: `await jobs.waiting()`, `await jobs.settle()`."""
+    return Jobs(app.assemble().jobs, lambda: _container(app, request))
 
-    def container() -> Container:
-        if "services" in request.fixturenames:
-            found: Container = request.getfixturevalue("services")
-            return found
-        assert app.runtime is not None, "jobs are those of `services` or of `running`"
-        return app.runtime.container
 
-    return Jobs(app.assemble().jobs, container)
+@pytest.fixture
+async def subscribers(app: Fortress, request: pytest.FixtureRequest) -> Subscribers:
+    """The subscribers of this test, of its `services` or of the running app: `await subscribers.settle()`."""
+    assembly = app.assemble()
+    made = Subscribers(assembly.subscribers, assembly.facts, lambda: _container(app, request))
+    await made.begin()
+    return made
+
+
+@pytest.fixture
+def settle(jobs: Jobs, subscribers: Subscribers) -> Callable[[], Awaitable[None]]:
+    """Makes all happen that follows from what was done: facts are heard and jobs run until nothing is left."""
+
+    async def settled() -> None:
+        while await subscribers.settle() + await jobs.settle():
+            pass
+
+    return settled
+
+
+def _container(app: Fortress, request: pytest.FixtureRequest) -> Container:
+    if "services" in request.fixturenames:
+        found: Container = request.getfixturevalue("services")
+        return found
+    assert app.runtime is not None, "it is that of `services` or of `running`"
+    return app.runtime.container
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -236,7 +257,7 @@ def _settings(url: str, state: Path, **more: Any) -> Settings:
         argon2_memory=12_288,
         argon2_time=1,
         limit_store="memory",
-        # A test runs its jobs when it wants to: `await jobs.settle()`.
+        # A test hears facts and runs jobs when it wants to: `await settle()`.
         worker="apart",
         log_level="warning",
         **more,
