@@ -184,6 +184,9 @@ class Settings(BaseModel):
 
     mail_url: SecretStr | None = Field(None, description="smtp(s)://user:password@host:port; unset: a local outbox")
     mail_from: str = Field("fortress@localhost", description="sender of the mails")
+    webhook_networks: Networks = Field(
+        (), description="networks that webhooks may go to though they are not public; in development without TLS within this machine"
+    )
 
     keyring: str | None = Field(None, description="the key ring: a file; unset in development: one is made")
     wrapping_key: Names = Field((), description="what wraps data keys: ring, awskms:… or vault:…; the first wraps, all unwrap; unset: ring")
