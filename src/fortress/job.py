@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from datetime import datetime, timedelta
 from enum import IntEnum
 from functools import cached_property
@@ -99,7 +100,9 @@ class Job:
             raise ValueError("a job waits for a time or until one, not both")
         if at is not None and at.tzinfo is None:
             raise ValueError("a time without a zone is not a moment")
-        made = Job(self.run, name=self.name, retry=self.retry, priority=self.priority, seconds=self.seconds, schedule=self.schedule)
+        # Read once for all copies.
+        _ = self.data
+        made = copy(self)
         made.terms = Terms(after, at, lock, key)
         return made
 

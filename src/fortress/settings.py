@@ -226,7 +226,7 @@ class Settings(BaseModel):
     subscribers_grace: Annotated[float, Field(ge=0, le=3600)] = Field(
         10.0, description="seconds that a subscriber gets to finish its batch when its process stops"
     )
-    jobs_at_once: int = Field(10, ge=1, le=1000, description="jobs that one process runs at once")
+    jobs_at_once: int = Field(5, ge=1, le=1000, description="jobs that one process runs at once; fewer than its writing connections")
     jobs_grace: Annotated[float, Field(ge=0, le=3600)] = Field(10.0, description="seconds that jobs get to end when their process stops")
     jobs_keep_days: int = Field(30, ge=1, le=3650, description="days for which dead and cancelled jobs are kept")
 

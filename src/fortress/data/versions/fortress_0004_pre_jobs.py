@@ -37,6 +37,9 @@ CREATE TABLE job_marks (
     CONSTRAINT fk_job_marks_job FOREIGN KEY (job_id) REFERENCES procrastinate_jobs (id) ON DELETE CASCADE
 )"""
 
+# Every job is an insert, an update and a delete: what is dead must not lie in the way of who looks for the next one.
+_VACUUM = "SET (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, autovacuum_analyze_scale_factor = 0.05)"
+
 _INDEXES = (
     # What may begin now, in the order in which it does; what waits for a time is not in the way of looking.
     "idx_jobs_ready ON procrastinate_jobs (priority DESC, id) WHERE status = 'todo' AND scheduled_at IS NULL",
@@ -49,6 +52,8 @@ _INDEXES = (
 def upgrade() -> None:
     for statement in _statements(_SCHEMA.read_text("utf-8")):
         op.execute(_LINTED + statement)
+    for table in ("procrastinate_jobs", "procrastinate_events"):
+        op.execute(f"ALTER TABLE {table} {_VACUUM}")
     for index in _INDEXES:
         op.execute(f"CREATE INDEX {index}")
     op.execute(_REPORTS)

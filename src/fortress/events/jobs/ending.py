@@ -56,15 +56,20 @@ class Endings:
         """It has failed: tried again after a pause, or dead. Without a `job` nobody here knows it, and it waits for who does."""
         failures = taken.attempts + 1
         pause = 0.0 if job is None else None if isinstance(error, GiveUp) else job.retry.pause(failures)
+        if pause is None:
+            ours = await self._store.end(worker, taken.id, "failed", described(error))
+        else:
+            ours = await self._store.again(worker, taken.id, self._clock.now() + timedelta(seconds=pause), described(error))
+        if not ours:
+            # Somebody else has it, and tells of it.
+            return
         told = said(taken) | {"failures": failures, "error": type(error).__name__}
         self._observer.failed(taken.name)
         if pause is None:
             self._observer.died(taken.name)
             _log.error("job.dead", **told, exc_info=error)
-            await self._store.end(worker, taken.id, "failed", described(error))
         else:
             _log.warning("job.failed", **told, again_in=round(pause, 3), exc_info=error)
-            await self._store.again(worker, taken.id, self._clock.now() + timedelta(seconds=pause), described(error))
 
     async def _tell(self, worker: int) -> None:
         try:

@@ -19,6 +19,8 @@ from fortress.events.jobs.store import JobStore, Taken
 BEAT_SECONDS: Final = 5.0
 STALLED_SECONDS: Final = 20.0
 LOOK_SECONDS: Final = 1.0
+# Each new job wakes every process; those that come too late for it wait a moment before they look again.
+LATE_SECONDS: Final = 0.01
 # What a job gets to clean up after itself when it is broken off.
 LEAVING_SECONDS: Final = 5.0
 _LONGEST_PAUSE: Final = 5.0
@@ -137,6 +139,8 @@ class Worker:
         found = await self._store.take(worker, self._names, room) if room and self._names else []
         for taken in found:
             self._begin(worker, taken)
+        if room and not found:
+            await asyncio.sleep(LATE_SECONDS * random.random())  # noqa: S311 - spreads the processes, hides nothing
         if len(found) < room or not room:
             await self._news_within(LOOK_SECONDS)
 
