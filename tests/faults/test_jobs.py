@@ -37,8 +37,7 @@ import asyncio, os
 from fortress import Domain, Fortress
 from fortress.data import Database
 from fortress.domains import standard
-from fortress.events import cron, job, backoff
-from fortress.events.jobs import Once
+from fortress.events import Once, backoff, cron, job
 from fortress.security import SYSTEM
 from shop.orders.manifest import orders
 

@@ -1,6 +1,8 @@
 """Facts and jobs: what has happened, told to whoever follows the log, and work that is done later."""
 
 from fortress.events.event import Event
+from fortress.events.jobs.progress import Once, Progress
+from fortress.events.jobs.running import GiveUp
 from fortress.events.subscribers import Subscriber, on
 from fortress.fact import Fact
 from fortress.job import HIGH, LOW, NORMAL, Job, Priority, cron, every, job
@@ -12,8 +14,11 @@ __all__ = [
     "NORMAL",
     "Event",
     "Fact",
+    "GiveUp",
     "Job",
+    "Once",
     "Priority",
+    "Progress",
     "Retry",
     "Subscriber",
     "backoff",
