@@ -43,6 +43,7 @@ from fortress.security.refresh import RefreshTokens
 from fortress.security.tokens import AccessTokens
 from fortress.security.wrapping import RingWrapping
 from fortress.settings import Settings
+from fortress.telemetry.metrics import Metrics
 from fortress.testing.databases import Databases
 
 T = TypeVar("T")
@@ -96,6 +97,7 @@ class World:
         self.ids = TimeOrderedIds(clock)
         self.letters = Letters()
         self.background = Background()
+        self.metrics = Metrics()
         self.callers = CallerCache(1000)
         self.ring = ring
         self.hasher = PasswordHasher(8, 1, threads=2, queue=500)
@@ -119,6 +121,7 @@ class World:
             CallerCache: self.callers,
             Background: self.background,
             Mailer: self.letters,
+            Metrics: self.metrics,
             Kinds: self.assembly.kinds,
             Templates: mail_templates(self.assembly, self.settings, None),
             Limiter: Limiter(MemoryStore(self.clock), self.clock, 1.0, 1),
@@ -221,3 +224,4 @@ async def world(
     yield made
     await made.background.finish(1)
     made.hasher.close()
+    made.metrics.close()

@@ -17,10 +17,13 @@ from fortress.domains.notifications.service.digest import DIGEST
 from fortress.domains.notifications.service.links import Links
 from fortress.domains.notifications.service.wishes import due, may_have, wish
 from fortress.failpoints import Failpoint
-from fortress.mail import AddressRefused, Delivery, Kinds, Mail, Mailer, MailRefused, NotificationKind, Templates
+from fortress.mail import AddressRefused, Delivery, Kinds, Mail, MailDelayed, Mailer, MailRefused, NotificationKind, Templates
 from fortress.security import SYSTEM
+from fortress.telemetry.metrics import Metrics
 
 MAIL_TAKEN: Final = Failpoint("notifications.mail_taken", "A mail server has taken a mail; nothing that we know of it is committed.")
+
+_RESULTS: Final = ("sent", "refused", "delayed")
 
 
 class Sender:
@@ -40,6 +43,7 @@ class Sender:
         templates: Templates,
         mailer: Mailer,
         links: Links,
+        metrics: Metrics,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -51,6 +55,7 @@ class Sender:
         self._mailer = mailer
         self._links = links
         self._clock = clock
+        self._counted = {result: metrics.counter("mails_total", "Mails, by what came of a try.", {"result": result}) for result in _RESULTS}
 
     async def send(self, id: UUID, at: datetime) -> None:
         """Send it, unless that is done or not wanted.
@@ -84,10 +89,15 @@ class Sender:
         mail = self._mail(told, kind, settings, recipient)
         try:
             await self._mailer.send(mail)
+        except MailDelayed:
+            self._counted["delayed"].add()
+            raise
         except MailRefused as refusal:
+            self._counted["refused"].add()
             nobody = isinstance(refusal, AddressRefused) and told.address is None
             await self._settle(told, kind, MailState.REFUSED, refused=mail.to if nobody else None)
         else:
+            self._counted["sent"].add()
             if MAIL_TAKEN.armed:
                 await MAIL_TAKEN.reached()
             await self._settle(told, kind, MailState.SENT)
