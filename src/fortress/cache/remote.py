@@ -15,11 +15,11 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from fortress.breaker import Breaker
 from fortress.cache.envelope import LARGEST, Envelopes
 from fortress.cache.plan import Plan
 from fortress.clock import Clock, Ids
 from fortress.data.changes import News
-from fortress.limits.breaker import Breaker
 
 T = TypeVar("T")
 

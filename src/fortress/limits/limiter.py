@@ -12,9 +12,9 @@ from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any, Final, TypeVar
 
+from fortress.breaker import Breaker
 from fortress.clock import Clock
 from fortress.errors import Unavailable
-from fortress.limits.breaker import Breaker
 from fortress.limits.gcra import MICROSECONDS, Rate
 from fortress.limits.keys import limit_key
 from fortress.limits.lease import Lease

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import time
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 from typing import Any, Final, TypeVar
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from fortress.breaker import Breaker
 from fortress.errors import CannotStart, Unavailable
 
 T = TypeVar("T")
@@ -38,14 +40,49 @@ class Patience(msgspec.Struct, frozen=True):
 
 
 PATIENCE: Final = Patience()
+# Calls in a row that failed before nobody waits for the next one any more, and for how many seconds then.
+FAILURES: Final = 3
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 8.0
+_SILENT: Final = "The key service does not answer."
 
 
-async def answered(ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
-    """What `ask` gives; asked again, a bounded number of times, when the service is away.
+class Line:
+    """The way to one key service: each call bounded in its time and tries, and none for a while once several in a row have failed.
 
-    Raises:
-        Unavailable: it stays away; its cause is the ServiceAway with the reason.
+    Args:
+        patience: how long a call may take.
+        monotonic: seconds.
     """
+
+    def __init__(self, patience: Patience = PATIENCE, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._patience = patience
+        self._monotonic = monotonic
+        self._breaker = Breaker(failures=FAILURES, first=FIRST_PAUSE, longest=LONGEST_PAUSE)
+
+    async def answer(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """What `ask` gives; asked again, a bounded number of times, when the service is away.
+
+        What the service refuses for good is an answer too: it may well do other things.
+
+        Raises:
+            Unavailable: it stays away, and its cause is the ServiceAway with the reason; or it was away just now.
+        """
+        if not self._breaker.admits(self._monotonic()):
+            raise Unavailable(_SILENT)
+        try:
+            found = await _answered(ask, self._patience)
+        except Unavailable as refusal:
+            if isinstance(refusal.__cause__, ServiceAway) and not refusal.__cause__.lasting:
+                self._breaker.failed(self._monotonic())
+            else:
+                self._breaker.succeeded()
+            raise
+        self._breaker.succeeded()
+        return found
+
+
+async def _answered(ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
     left = patience.tries
     while True:
         left -= 1
@@ -53,7 +90,7 @@ async def answered(ask: Callable[[], Awaitable[T]], patience: Patience) -> T:
             return await _in_time(ask, patience.seconds)
         except ServiceAway as away:
             if away.lasting or left <= 0:
-                raise Unavailable("The key service does not answer.") from away
+                raise Unavailable(_SILENT) from away
         await asyncio.sleep(patience.pause)
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from fortress.errors import CannotStart
 from fortress.security.encoding import to_base64url
-from fortress.security.keyservice import PATIENCE, Patience, ServiceAway, answered, loaded, private_address
+from fortress.security.keyservice import PATIENCE, Line, Patience, ServiceAway, loaded, private_address
 from fortress.security.wrapping import Unreadable, WrappedKey
 
 AWS: Final = "awskms"
@@ -69,7 +69,7 @@ class KmsWrapping:
         self._key = key
         self._client = client
         self._away, self._refused = away, refused
-        self._patience = patience
+        self._line = Line(patience)
         self._current = ""
 
     def __repr__(self) -> str:
@@ -81,7 +81,7 @@ class KmsWrapping:
 
     async def wrap(self, key: bytes, context: bytes) -> WrappedKey:
         sent = {"KeyId": self._key.id, "Plaintext": key, "EncryptionContext": _bound(context)}
-        found = await answered(lambda: self._ask("encrypt", sent), self._patience)
+        found = await self._line.answer(lambda: self._ask("encrypt", sent))
         self._current = f"{AWS}:{found['KeyId']}"
         return WrappedKey(self._current, found["CiphertextBlob"])
 
@@ -90,7 +90,7 @@ class KmsWrapping:
         if kind != AWS or not self._ours(arn) or not 0 < len(wrapped.blob) <= _LARGEST_BLOB:
             raise Unreadable
         sent = {"KeyId": arn, "CiphertextBlob": wrapped.blob, "EncryptionContext": _bound(context)}
-        found = await answered(lambda: self._ask("decrypt", sent), self._patience)
+        found = await self._line.answer(lambda: self._ask("decrypt", sent))
         # Whoever can write a row could name any key that KMS lets us use; what opened it must be the one that is named.
         if found["KeyId"] != arn:
             raise Unreadable

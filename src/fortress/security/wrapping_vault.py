@@ -17,7 +17,7 @@ import msgspec
 from pydantic import SecretStr
 
 from fortress.errors import CannotStart
-from fortress.security.keyservice import PATIENCE, Patience, ServiceAway, answered, loaded, private_address
+from fortress.security.keyservice import PATIENCE, Line, Patience, ServiceAway, loaded, private_address
 from fortress.security.wrapping import Unreadable, WrappedKey
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class VaultWrapping:
         self._key = key
         self._client = client
         self._away = away
-        self._patience = patience
+        self._line = Line(patience)
         self._current = ""
 
     def __repr__(self) -> str:
@@ -88,7 +88,7 @@ class VaultWrapping:
         return self._current
 
     async def wrap(self, key: bytes, context: bytes) -> WrappedKey:
-        found = await answered(lambda: self._post("encrypt", {"plaintext": _text(key), "context": _text(context)}), self._patience)
+        found = await self._line.answer(lambda: self._post("encrypt", {"plaintext": _text(key), "context": _text(context)}))
         blob = str(found.get("ciphertext", "")).encode()
         self._current = self._id(blob)
         return WrappedKey(self._current, blob)
@@ -97,7 +97,7 @@ class VaultWrapping:
         if wrapped.key_id != self._id(wrapped.blob):
             raise Unreadable
         body = {"ciphertext": wrapped.blob.decode("ascii"), "context": _text(context)}
-        found = await answered(lambda: self._post("decrypt", body), self._patience)
+        found = await self._line.answer(lambda: self._post("decrypt", body))
         try:
             return base64.b64decode(str(found.get("plaintext", "")), validate=True)
         except ValueError:

@@ -15,7 +15,7 @@ from fortress.domains.access.service import AccessService
 from fortress.domains.access.service.assigning import MOST
 from fortress.domains.access.service.holdings import Assignment
 from fortress.errors import StaleVersion
-from fortress.http import Input, get, per_minute, put
+from fortress.http import Input, get, minutes, per_minute, put
 from fortress.security import Principal
 
 LAST: Final = datetime(2200, 1, 1, tzinfo=UTC)
@@ -73,7 +73,13 @@ async def read_roles_of_user(user_id: UUID, access: AccessService) -> HeldRoles:
     return _view(user_id, await access.assignments_of(user_id))
 
 
-@put("/users/{user_id:uuid}/roles", allow=ASSIGN, limit=per_minute(60), errors=[NotAHolder, NotHeld, LastAdministrator, StaleVersion])
+@put(
+    "/users/{user_id:uuid}/roles",
+    allow=ASSIGN,
+    limit=per_minute(60),
+    fresh=minutes(15),
+    errors=[NotAHolder, NotHeld, LastAdministrator, StaleVersion],
+)
 async def replace_roles(user_id: UUID, data: ReplaceRoles, access: AccessService, principal: Principal) -> HeldRoles:
     """Decide which roles a user holds, and until when."""
     wanted = [Assignment(one.name, one.expires_at) for one in data.roles]

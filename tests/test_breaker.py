@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from fortress.limits.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from fortress.breaker import FIRST_PAUSE, LONGEST_PAUSE, Breaker
 
 
 def test_a_working_store_is_always_asked() -> None:
@@ -51,3 +51,16 @@ def test_one_success_closes_it_and_the_next_failure_starts_anew() -> None:
     assert breaker.admits(1.0)
     breaker.failed(1.0)
     assert breaker.admits(1.0 + FIRST_PAUSE)
+
+
+def test_it_may_bear_some_failures_in_a_row() -> None:
+    breaker = Breaker(failures=3, first=1.0, longest=8.0)
+    for _ in range(5):
+        breaker.failed(0.0)
+        breaker.failed(0.0)
+        breaker.succeeded()
+    assert breaker.admits(0.0)
+    for _ in range(3):
+        breaker.failed(0.0)
+    assert breaker.paused(0.999)
+    assert [at for at in range(40) if breaker.admits(float(at))] == [1, 3, 7, 15, 23, 31, 39]
