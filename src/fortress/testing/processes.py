@@ -189,8 +189,8 @@ class ServerProcess:
         """A `fortress` command line."""
         return [sys.executable, "-m", "fortress.main", *arguments]
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Another `fortress` command on the same settings."""
+    def run(self, *arguments: str, seconds: float = START_SECONDS) -> subprocess.CompletedProcess[str]:
+        """Another `fortress` command on the same settings, which may take so long."""
         environment = {**self.environment, "FORTRESS_APP": self._target}
         if self._nursery is not None:
             return self._nursery.run(arguments, environment, START_SECONDS)
@@ -200,7 +200,7 @@ class ServerProcess:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=START_SECONDS,
+            timeout=seconds,
             check=False,
         )
 
