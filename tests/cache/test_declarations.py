@@ -41,8 +41,17 @@ class Loose(msgspec.Struct):
     title: str
 
 
+@dataclass
+class LooseData:
+    title: str
+
+
 class Anything(msgspec.Struct, frozen=True):
     title: Any
+
+
+class Holding(msgspec.Struct, frozen=True):
+    title: LooseData
 
 
 def prepared(query: Any, name: str = "all") -> Any:
@@ -62,6 +71,7 @@ BY_ID = select(Book).where(Book.c.id == param("id"))
         (lambda: cached(many(select(Tagged)), seconds=1), "list"),
         (lambda: cached(many(select(Book.c.title), into=Loose), seconds=1), "not frozen"),
         (lambda: cached(many(select(Book.c.title), into=Anything), seconds=1), "any"),
+        (lambda: cached(many(select(Book.c.title), into=Holding), seconds=1), "LooseData is not frozen"),
         (lambda: cached(one(BY_ID.with_for_update()), seconds=1), "locks rows"),
         (lambda: cached(many(select(Book).where(sa.text("copies > (SELECT 1)"))), seconds=1), "plain SQL"),
         (lambda: cached(one(BY_ID), seconds=0), "absent_seconds"),
@@ -69,7 +79,7 @@ BY_ID = select(Book).where(Book.c.id == param("id"))
         (lambda: cached(one(BY_ID), seconds=1, absent_seconds=2), "absent_seconds"),
         (lambda: cached(many(BY_ID), seconds=1, most=0), "most"),
     ],
-    ids=["personal", "looked up", "list", "not frozen", "any", "locked", "text", "no time", "too long", "absent", "none"],
+    ids=["personal", "looked up", "list", "not frozen", "any", "data", "locked", "text", "no time", "too long", "absent", "none"],
 )
 def test_what_may_not_be_kept_is_refused(make: Callable[[], Any], said: str) -> None:
     with pytest.raises(CannotStart, match=said) as refused:

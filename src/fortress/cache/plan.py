@@ -80,6 +80,8 @@ def check_shared(name: str, kind: Any) -> None:
             raise CannotStart(problem, hint="use tuple[...], frozenset[...] and frozen Structs")
         if isinstance(part, inspect.StructType):
             _check_struct(name, part)
+        elif isinstance(part, inspect.DataclassType) and not vars(part.cls)["__dataclass_params__"].frozen:
+            raise _changeable(name, part.cls)
 
 
 def check_not_personal(name: str, entities: Iterable[type[Entity]]) -> None:
@@ -98,9 +100,13 @@ def version_of(kind: Any, *parts: str) -> bytes:
 def _check_struct(name: str, part: inspect.StructType) -> None:
     cls: type[msgspec.Struct] = getattr(part.cls, "__origin__", part.cls)
     if not cls.__struct_config__.frozen:
-        raise CannotStart(f"cached {name}: {cls.__qualname__} is not frozen, so one caller could change it for all others")
+        raise _changeable(name, cls)
     if issubclass(cls, Entity):
         check_not_personal(name, [cls])
+
+
+def _changeable(name: str, cls: type[Any]) -> CannotStart:
+    return CannotStart(f"cached {name}: {cls.__qualname__} is not frozen, so one caller could change it for all others")
 
 
 def personal(name: str, what: str) -> CannotStart:

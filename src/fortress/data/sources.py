@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import UpdateBase
 
 from fortress.data.compile import GIVEN
@@ -16,25 +16,23 @@ from fortress.data.entity import Entity, entity_of, shape_of
 def tables_read(statement: Any) -> frozenset[str] | None:
     """The names of all tables in it, joins, subqueries and common table expressions included; None: parts of it are plain text."""
     found = set()
-    for element in visitors.iterate(statement):
+    for element in _elements(statement):
         if isinstance(element, (sa.TextClause, sa.TextualSelect)):
             return None
         if isinstance(element, sa.TableClause):
             found.add(element.name)
-        elif isinstance(element, sa.Column) and isinstance(element.table, sa.TableClause):
-            found.add(element.table.name)
     return frozenset(found)
 
 
 def entities_written(statement: Any) -> tuple[type[Entity], ...]:
     """The entities whose rows it inserts, updates or deletes, also within a common table expression."""
-    targets = (element.table for element in visitors.iterate(statement) if isinstance(element, UpdateBase))
+    targets = (element.table for element in _elements(statement) if isinstance(element, UpdateBase))
     return tuple(dict.fromkeys(entity for entity in map(entity_of, targets) if entity is not None))
 
 
 def is_locking(statement: Any) -> bool:
     """Whether it locks the rows that it reads."""
-    selects = (element for element in visitors.iterate(statement) if isinstance(element, sa.Select))
+    selects = (element for element in _elements(statement) if isinstance(element, sa.Select))
     # SQLAlchemy has no public way to ask.
     return any(select._for_update_arg is not None for select in selects)  # noqa: SLF001
 
@@ -56,9 +54,24 @@ def changed_with(entity: type[Entity]) -> Iterator[str]:
             yield foreign.target_fullname.rpartition(".")[0]
 
 
+def _elements(statement: Any) -> Iterator[Any]:
+    """Everything in it, each once. What a column belongs to counts too: an UPDATE names what it reads besides in no other way."""
+    waiting, seen = [statement], dict[int, Any]()
+    while waiting:
+        element = waiting.pop()
+        if id(element) in seen:
+            continue
+        seen[id(element)] = element
+        yield element
+        waiting.extend(element.get_children())
+        table = getattr(element, "table", None)
+        if isinstance(table, sa.FromClause):
+            waiting.append(table)
+
+
 def _only_table(statement: Any) -> Any:
     """The table of a statement that names one and nothing else."""
-    if any(isinstance(element, sa.SelectBase) and element is not statement for element in visitors.iterate(statement)):
+    if any(isinstance(element, sa.SelectBase) and element is not statement for element in _elements(statement)):
         return None
     if isinstance(statement, (sa.Update, sa.Delete)):
         return statement.table
