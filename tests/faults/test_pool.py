@@ -37,6 +37,8 @@ def server(serve: Serve) -> Server:
         database_wait=WAIT,
         lock_timeout=LOCK,
         limit_store_timeout=0.1,
+        # The connections are counted: those of requests alone.
+        worker="apart",
     )
 
 
@@ -104,9 +106,8 @@ async def test_clients_that_give_up_waiting_give_back_what_they_held(server: Ser
 
 
 async def test_requests_that_pass_their_deadline_leave_no_connection_behind(serve: Serve, address: Callable[[], str]) -> None:
-    server = serve(
-        workers=1, database_readers=READERS, database_writers=WRITERS, request_timeout=1, lock_timeout=30, limit_store_timeout=0.1
-    )
+    few = {"database_readers": READERS, "database_writers": WRITERS, "limit_store_timeout": 0.1}
+    server = serve(workers=1, **few, request_timeout=1, lock_timeout=30, worker="apart")
     async with LiveClient(server.port, address=address, kept=False) as client:
         buyer = await Callers(client, ADMIN, ADMIN_PASSWORD).person()
         async with locked_shelf(server.database_url):
