@@ -26,7 +26,7 @@ test: install ## the whole suite (JOBS=0 for one process, ARGS=... for pytest)
 	@$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 crash: install ## servers killed at every named place and at random, with SEEDS seeds
-	@$(BIN)/pytest -n $(JOBS) --timeout 7200 --crash-seeds $(SEEDS) tests/faults/crash $(ARGS)
+	@$(BIN)/pytest -n $(JOBS) --crash-seeds $(SEEDS) tests/faults/crash $(ARGS)
 
 check: install ## lint, format, types, fences, sizes
 	$(BIN)/ruff check .

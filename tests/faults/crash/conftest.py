@@ -24,6 +24,13 @@ from fortress.testing.plugin import template_of
 LEDGER: Final = "tests.faults.crash.ledger.app:app"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Who tries more seeds waits longer."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(120 + 20 * config.getoption("--crash-seeds")))
+
+
 @pytest.fixture(scope="session")
 def app_target() -> str:
     return LEDGER

@@ -31,7 +31,7 @@ async def test_what_was_frozen_does_nothing_twice_when_it_wakes(
 ) -> None:
     awake = server_process
     # What it holds in the database while it is frozen, the database takes back.
-    options: dict[str, Any] = {"failpoint": "before_commit:pause@hit=20", "idle_transaction_timeout": 1}
+    options: dict[str, Any] = {"failpoint": "after_effect_before_cursor:pause@hit=3", "idle_transaction_timeout": 1}
     asleep = ServerProcess(awake.database_url, tmp_path, target=LEDGER, directory=ROOT, nursery=nursery, **options)
     try:
         for server in (awake, asleep):

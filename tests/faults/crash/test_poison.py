@@ -1,12 +1,12 @@
-"""A handler that always fails: others go on, it is tried again after pauses, it is dead in the end, and it can be replayed."""
+"""A handler that always fails, a job or a subscriber: others go on, it is tried again after pauses, is dead in the end, and is replayed."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import Final
 
 import pytest
 from tests.faults.conftest import Connection
@@ -17,41 +17,50 @@ from fortress.testing.processes import ServerProcess
 
 pytestmark = pytest.mark.faults
 
-SOUR, SWEET = 1, range(2, 20)
-_MEND = "INSERT INTO effects (id, place, account, number, created_at) VALUES (gen_random_uuid(), 'mended', gen_random_uuid(), 0, now())"
-_NUMBERS = "SELECT number FROM effects WHERE place = $1 ORDER BY position"
+# Those behind it have its account, those elsewhere another one.
+SOUR, BEHIND, ELSEWHERE = 1, range(3, 20, 2), range(2, 20, 2)
+SWEET: Final = range(2, 20)
+_MEND: Final = (
+    "INSERT INTO effects (id, place, account, number, created_at) VALUES (gen_random_uuid(), 'mended', gen_random_uuid(), 0, now())"
+)
+_NUMBERS: Final = "SELECT number FROM effects WHERE place = $1 ORDER BY position"
 
 
-async def test_a_job_that_always_fails_holds_nobody_up_and_is_replayed(server_process: ServerProcess, owner: Connection) -> None:
+async def test_what_always_fails_holds_nobody_up_and_is_replayed(server_process: ServerProcess, owner: Connection) -> None:
     async def done(place: str) -> list[int]:
         return [row["number"] for row in await owner.fetch(_NUMBERS, place)]
 
-    async def dead() -> list[dict[str, Any]]:
-        listed = await asyncio.to_thread(server_process.run, "jobs", "list", "--status", "dead", "--json")
-        assert listed.returncode == 0, listed.stderr
-        return list(json.loads(listed.stdout))
+    def tried(**who: str) -> list[str]:
+        lines = [line for line in server_process.log_lines() if who.items() <= line.items()]
+        assert all(line["again_in"] > 0 for line in lines if line["event"].endswith(".failed"))
+        return [line["event"] for line in lines]
 
     await asyncio.to_thread(server_process.start)
     async with LiveClient(server_process.port) as client:
         for number in (SOUR, *SWEET):
-            body = {"account": ACCOUNTS[0], "number": number, "sour": number == SOUR}
+            account = ACCOUNTS[number in ELSEWHERE]
+            body = {"account": account, "number": number, "sour": number == SOUR}
             assert (await client.post("/entries", body)).status == 201
-    await until(lambda: _same(done("settle"), set(SWEET)))
-    await until(dead)
-    (died,) = await dead()
-    assert (died["name"], died["attempts"], died["error"]) == ("ledger.settle_sour", 3, "Sour")
-    tried = [line for line in server_process.log_lines() if line.get("job") == "ledger.settle_sour"]
-    assert [line["event"] for line in tried] == ["job.failed", "job.failed", "job.dead"]
-    assert all(line["again_in"] > 0 for line in tried[:2])
+    for place, expected in (("settle", SWEET), ("tally", [SOUR, *SWEET]), ("taste", SWEET)):
+        await until(partial(_same, partial(done, place), expected))
+    tasted = await done("taste")
+    assert tasted[0] in ELSEWHERE, "the others did not wait for it"
+    assert [number for number in tasted if number in BEHIND] == [*BEHIND], "those behind it did, and kept their order"
+    await until(lambda: _ended(tried(job="ledger.settle_sour")))
+    assert tried(job="ledger.settle_sour") == ["job.failed", "job.failed", "job.dead"]
+    assert tried(subscriber="ledger.taste") == ["fact.failed", "fact.failed", "fact.dead"]
     await owner.execute(_MEND)
     assert (await asyncio.to_thread(server_process.run, "jobs", "retry", "--dead")).returncode == 0
-    await until(lambda: _same(done("settle_sour"), {SOUR}))
-    assert await dead() == []
+    await until(partial(_same, partial(done, "settle_sour"), [SOUR]))
 
 
-async def _same(found: Awaitable[list[int]], expected: set[int]) -> bool:
+async def _ended(events: list[str]) -> bool:
+    return "job.dead" in events
+
+
+async def _same(found: Callable[[], Awaitable[list[int]]], expected: Iterable[int]) -> bool:
     """Each of them once."""
-    return sorted(await found) == sorted(expected)
+    return sorted(await found()) == sorted(expected)
 
 
 async def until(true: Callable[[], Awaitable[object]]) -> None:

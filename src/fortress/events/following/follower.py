@@ -208,7 +208,7 @@ class Follower:
 
     def _tell(self, row: Any, failures: int, pause: float | None, error: BaseException) -> None:
         self.failed += 1
-        told = {"subscriber": self.name, "fact": row["name"], "event": str(row["id"]), "failures": failures, "error": type(error).__name__}
+        told = {"subscriber": self.name, "fact": row["name"], "id": str(row["id"]), "failures": failures, "error": type(error).__name__}
         if pause is None:
             self.died += 1
             _log.error("fact.dead", **told, exc_info=error)

@@ -36,7 +36,7 @@ class LedgerService:
         entry = Entry(self._ids.new(), account, number, self._clock.now())
         async with self._database.unit(caller) as unit:
             await self._entries.add(unit, entry)
-            unit.record(EntryMade(account=account, number=number))
+            unit.record(EntryMade(account=account, number=number, sour=sour))
             unit.enqueue(settle_sour if sour else settle, account=account, number=number)
             unit.audit("ledger.entered", target=account, detail={"number": number})
             if refuse:

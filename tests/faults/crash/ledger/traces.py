@@ -17,16 +17,23 @@ ACCOUNTS: Final = tuple(f"00000000-0000-7000-8000-{number:012x}" for number in r
 REFUSED_SHARE: Final = 0.1
 
 FACTS: Final = "SELECT (payload->>'number')::bigint, aggregate::text FROM events WHERE name = 'EntryMade' ORDER BY tx, seq"
+CARELESS: Final = "SELECT number, account::text FROM effects WHERE place = 'careless' ORDER BY position"
 _TRACES: Final = {
     "facts": FACTS,
     "entries": "SELECT number, account::text FROM entries ORDER BY id",
     "audit": """
         SELECT (detail->>'number')::bigint, target FROM audit_log WHERE action = 'ledger.entered' ORDER BY tx, seq""",
+    "tallied": "SELECT number, account::text FROM effects WHERE place = 'tally' ORDER BY position",
+    "tasted": "SELECT number, account::text FROM effects WHERE place = 'taste' ORDER BY position",
     "settled": "SELECT number, account::text FROM effects WHERE place = 'settle' ORDER BY position",
 }
 # Ids are made before the transaction begins, and jobs run side by side: theirs is no order that anybody promised.
 _UNORDERED: Final = {"entries", "settled"}
-_LEFT: Final = "SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing')"
+_LEFT: Final = """
+    SELECT (SELECT count(*) FROM procrastinate_jobs WHERE status IN ('todo', 'doing'))
+        + (SELECT count(*) FROM parked_facts WHERE state <> 'dead')
+        + (SELECT count(*) FROM subscriber_lanes AS lane WHERE subscriber LIKE 'ledger.%' AND EXISTS (
+            SELECT FROM events WHERE name = 'EntryMade' AND (events.tx, events.seq) > (lane.tx, lane.seq)))"""
 # Whoever was at work is dead: nobody need wait until their silence has lasted long enough.
 _PASS_TIME: Final = (
     "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'",
@@ -47,7 +54,7 @@ async def enter_hastily(client: LiveClient, operation: Operation) -> Reply:
 
 
 async def left(connection: Connection) -> int:
-    """How many jobs still wait or run."""
+    """How much is still to be done: jobs, facts that are parked, and lanes of subscribers that are behind."""
     return int(await connection.fetchval(_LEFT))
 
 
