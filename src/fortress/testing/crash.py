@@ -110,7 +110,8 @@ class CrashRun:
                 await self._load(chances, operations, last=operations if failpoint else chances.randint(1, operations))
                 if failpoint:
                     await self._death(LATE)
-                    self.fired += self._over.is_set()
+                    # One that died before it was ready has been followed by another one.
+                    self.fired += self._over.is_set() or self._server.lost_workers() > 0
         except DidNotStart:
             if not failpoint:
                 raise

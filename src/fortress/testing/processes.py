@@ -21,6 +21,8 @@ START_SECONDS: Final = 40.0
 STOP_SECONDS: Final = 20.0
 _PAUSE: Final = 0.05
 _PROGRESS: Final = "·"
+# As Granian says it.
+_LOST: Final = b"Unexpected exit from worker"
 
 
 class DidNotStart(AssertionError):
@@ -62,6 +64,7 @@ class ServerProcess:
         self._target = target
         self._directory = directory
         self._nursery = nursery
+        self._log_began = 0
         self._process: subprocess.Popen[bytes] | Child | None = None
 
     @property
@@ -86,6 +89,7 @@ class ServerProcess:
     def launch(self) -> None:
         """Start it, without waiting."""
         self.state_dir.mkdir(parents=True, exist_ok=True)
+        self._log_began = log.stat().st_size if (log := self._file("log")).exists() else 0
         self._process = self._popen() if self._nursery is None else self._born(self._nursery)
 
     def _popen(self) -> subprocess.Popen[bytes]:
@@ -164,6 +168,12 @@ class ServerProcess:
     def said(self) -> str:
         """Everything on standard output and standard error."""
         return "".join(self._file(name).read_text("utf-8", "replace") for name in ("out", "log"))
+
+    def lost_workers(self) -> int:
+        """How many workers have ended that nobody had asked to, since it was last started, as far as the main process has noticed."""
+        with self._file("log").open("rb") as said:
+            said.seek(self._log_began)
+            return said.read().count(_LOST)
 
     def log_lines(self) -> list[dict[str, Any]]:
         """The log so far. What is neither a record nor a line of progress fails the test: nothing may write past the log."""
