@@ -15,9 +15,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from fortress import context
+from fortress.clock import Clock
 from fortress.commands.audit import AuditKeeper, Verdict
 from fortress.data.embedded import EmbeddedServer
 from fortress.errors import CannotStart, Invalid, Refusal
+from fortress.events.following import logs_of
+from fortress.events.following.desk import FactDesk
 from fortress.events.jobs.desk import JobDesk
 from fortress.settings import Settings, read_settings
 
@@ -57,6 +60,9 @@ _HINTS: Final = {
     "permissions.not_found": "fortress role permissions shows which there are",
     "jobs.not_found": "fortress jobs list shows which there are",
     "jobs.not_revivable": "fortress jobs show ID tells how it stands",
+    "subscribers.not_found": "fortress events subscribers shows which there are",
+    "events.not_found": "fortress events tail shows their ids",
+    "subscribers.declared": "fortress events reset SUBSCRIBER --now has it begin at the present",
     "request.stale_version": "try again",
 }
 
@@ -121,6 +127,14 @@ class Project:
     def at_desk(self, work: Callable[[JobDesk], Awaitable[T]], /) -> T:
         """What `work` gives, done at the desk of the project's jobs as the operator at this shell. Raises CannotStart, as `ask`."""
         return self._with_runtime(lambda runtime: work(JobDesk(runtime.database, [job.name for job in runtime.assembly.jobs])))
+
+    def at_log(self, work: Callable[[FactDesk], Awaitable[T]], /) -> T:
+        """The same at the desk of its facts and subscribers."""
+
+        def made(runtime: Runtime) -> FactDesk:
+            return FactDesk(runtime.database, runtime.container.get(Clock), logs_of(runtime.assembly.subscribers, runtime.assembly.facts))
+
+        return self._with_runtime(lambda runtime: work(made(runtime)))
 
     def _with_runtime(self, work: Callable[[Runtime], Awaitable[T]]) -> T:
         async def run(app: Fortress, settings: Settings) -> T:

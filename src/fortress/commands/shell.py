@@ -6,6 +6,7 @@ import typer
 
 from fortress.commands.apikey import apikey_app
 from fortress.commands.audit import audit_app
+from fortress.commands.events import events_app
 from fortress.commands.inspect import InspectCommands
 from fortress.commands.jobs import jobs_app
 from fortress.commands.keys import keys_app
@@ -34,6 +35,7 @@ def shell(load: LoadApp) -> typer.Typer:
     app.add_typer(migrate_app(project.migrations), name="migrate")
     app.add_typer(audit_app(project.verify_audit_log), name="audit")
     app.add_typer(keys_app(project), name="keys")
+    app.add_typer(events_app(project.at_log), name="events")
     app.add_typer(jobs_app(project.at_desk), name="jobs")
     app.add_typer(mail_app())
     for group in (user_app, role_app, apikey_app):

@@ -7,10 +7,11 @@ from typing import Final
 from fortress.domain import Domain
 from fortress.domains.access.manifest import access
 from fortress.domains.audit.manifest import audit
+from fortress.domains.events.manifest import events
 from fortress.domains.identity.manifest import identity
 from fortress.domains.notifications.contract import Notifications
 from fortress.domains.notifications.manifest import notifications
 
-standard: Final[tuple[Domain, ...]] = (access, identity, notifications, audit)
+standard: Final[tuple[Domain, ...]] = (access, identity, notifications, audit, events)
 
-__all__ = ["Notifications", "access", "audit", "identity", "notifications", "standard"]
+__all__ = ["Notifications", "access", "audit", "events", "identity", "notifications", "standard"]
