@@ -183,6 +183,37 @@ async def test_redis_is_not_believed_before_it_was_told(
         await one.settled()
 
 
+def about_to_end(process: Process, *, sooner: float = 0) -> None:
+    """From now on each caller is drawn to load its answer anew, which ends so many seconds sooner."""
+    process.memory.draw = lambda: 0.999
+    for entry in process.shelf("Books.all")._entries.values():
+        entry.took, entry.early = 100.0, 0.0
+        entry.until -= sooner
+
+
+async def test_one_process_loads_an_answer_anew_and_the_others_take_it(
+    start: Start, process: Process, emma: Book, redis: Redis, shared_prefix: str
+) -> None:
+    other = await joined(start, process)
+    await books.all(other.reader())
+    (answer,) = await answers_in(redis, shared_prefix)
+    claim = answer.replace(b"answer:", b"claim:")
+    about_to_end(process)
+    await redis.set(claim, 1)
+    loads = process.loads
+    assert await books.all(process.reader()) == (emma,)
+    await process.settled()
+    assert process.loads == loads, "another one has claimed it"
+    await redis.delete(claim)
+    assert await books.all(process.reader()) == (emma,)
+    await process.settled()
+    assert process.loads == loads + 1
+    about_to_end(other, sooner=30)
+    assert await books.all(other.reader()) == (emma,)
+    await other.settled()
+    assert (other.loads, other.shelf("Books.all").shared_hits) == (0, 2)
+
+
 async def test_who_might_miss_news_asks_the_database_and_shares_nothing(
     start: Start, process: Process, emma: Book, redis: Redis, shared_prefix: str
 ) -> None:

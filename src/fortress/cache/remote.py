@@ -28,6 +28,8 @@ MOST_UNTOLD: Final = 1000
 _HEAVY: Final = 65_536
 _EVERYTHING: Final = b"everything"
 _PAUSE: Final = 0.05
+# Redis counts in milliseconds.
+_SHORTEST: Final = 0.001
 _log = structlog.get_logger("fortress.cache")
 
 
@@ -97,14 +99,15 @@ class Shared:
         # News that came while we asked: what was found is older, and what is loaded now may be newer than these tokens.
         return Look(place, marks, tokens, found) if self.believed(plan) else None
 
-    async def fill(self, look: Look, packed: bytes, life: float, took: float) -> None:
-        """Share what was loaded after this look, unless there was news since."""
-        if life <= 0 or len(packed) > LARGEST:
+    async def fill(self, look: Look, packed: bytes, until: float, took: float) -> None:
+        """Share what was loaded after this look, until this moment of the monotonic clock, unless there was news since."""
+        if len(packed) > LARGEST:
             return
         close = self._envelopes.close
         given = (look.place, look.tokens, took, packed)
         sealed = await asyncio.to_thread(close, *given) if len(packed) > _HEAVY else close(*given)
-        if sealed is not None:
+        life = until - self._monotonic()
+        if sealed is not None and life >= _SHORTEST:
             await self._ask(lambda: self._answers.fill(look.place, look.marks, look.tokens, sealed, life))
 
     async def claim(self, look: Look, took: float) -> bool:

@@ -21,7 +21,7 @@ from fortress.errors import Unavailable
 
 if TYPE_CHECKING:
     from fortress.cache.memory import Memory
-    from fortress.cache.remote import Look
+    from fortress.cache.remote import Found, Look
 
 # How old an answer may be while it is not certain that news would arrive.
 MOMENT_SECONDS: Final = 0.5
@@ -225,7 +225,7 @@ class Shelf:
         self._keep(key, Entry(value, load, flight.row, began=began, until=began + life, took=took, size=len(packed)))
         shared = self._memory.shared
         if shared is not None and look is not None:
-            self._memory.background.start(shared.fill(look, packed, life - took, took))
+            self._memory.background.start(shared.fill(look, packed, began + life, took))
         return value
 
     def _keep(self, key: bytes, entry: Entry) -> None:
@@ -257,6 +257,9 @@ class Shelf:
             if not keys:
                 del self._rows[entry.row]
 
+    def _ends(self, found: Found) -> float:
+        return self._monotonic() + found.left
+
     def _drawn(self, entry: Entry, now: float) -> bool:
         """XFetch (Vattani, Chierichetti, Lowenstein 2015): the nearer the end and the longer the load, the likelier."""
         return -BETA * entry.took * math.log(1.0 - self._memory.draw()) >= entry.until - now
@@ -271,7 +274,7 @@ class Shelf:
         shared = self._memory.reliable()
         try:
             look = await shared.look(self.plan, key, entry.row) if shared is not None else None
-            newer = look is not None and look.found is not None and self._monotonic() + look.found.left > entry.until
+            newer = look is not None and look.found is not None and self._ends(look.found) > entry.until + MOMENT_SECONDS
             if key in self._flights:
                 return
             flight = Flight(entry.row, self._monotonic())
