@@ -50,8 +50,10 @@ async def test_what_always_fails_holds_nobody_up_and_is_replayed(server_process:
     assert tried(job="ledger.settle_sour") == ["job.failed", "job.failed", "job.dead"]
     assert tried(subscriber="ledger.taste") == ["fact.failed", "fact.failed", "fact.dead"]
     await owner.execute(_MEND)
-    assert (await asyncio.to_thread(server_process.run, "jobs", "retry", "--dead")).returncode == 0
+    for command in (("jobs", "retry", "--dead"), ("events", "replay", "ledger.taste", "--dead")):
+        assert (await asyncio.to_thread(server_process.run, *command)).returncode == 0
     await until(partial(_same, partial(done, "settle_sour"), [SOUR]))
+    await until(partial(_same, partial(done, "taste"), [SOUR, *SWEET]))
 
 
 async def _ended(events: list[str]) -> bool:
