@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
@@ -23,15 +23,18 @@ _log = structlog.get_logger("fortress.subscribers")
 
 
 @asynccontextmanager
-async def facts_heralded(database: Database, logs: Sequence[FactLog], bus: Bus) -> AsyncIterator[None]:
-    """Every subscriber has its place in the log, and each commit of a fact that one hears is told. Before the bus starts."""
+async def facts_heralded(database: Database, logs: Sequence[FactLog], bus: Bus, relayed: Collection[str]) -> AsyncIterator[Herald]:
+    """Every subscriber has its place in the log, and each commit of a fact that one hears or that is relayed is told.
+
+    Before the bus starts.
+    """
     herald = Herald(database, lambda names: bus.deliver(TOPIC, " ".join(names)))
     tasks = [asyncio.create_task(herald.run(), name="facts herald")]
     if not await _registered(database, logs):
         tasks.append(asyncio.create_task(_keep_registering(database, logs), name="subscribers register"))
-    database.hear({name for log in logs for name in log.names}, herald.recorded)
+    database.hear({*relayed, *(name for log in logs for name in log.names)}, herald.recorded)
     try:
-        yield
+        yield herald
     finally:
         for task in tasks:
             task.cancel()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 
 from fortress.bootstrap.assembly import Assembly
+from fortress.bootstrap.container import Container
 from fortress.clock import Clock, Ids
 from fortress.data import Database
+from fortress.data.bus import Bus
 from fortress.errors import CannotStart
 from fortress.events import Fact
+from fortress.events.following import TOPIC, Herald
 from fortress.events.relay.brokers import stream_at
 from fortress.events.relay.lease import Lease
 from fortress.events.relay.receiving import Inbox
@@ -18,38 +23,35 @@ from fortress.telemetry.instruments import Merge
 from fortress.telemetry.metrics import Metrics
 
 
-def relaying(assembly: Assembly, settings: Settings, database: Database, clock: Clock, ids: Ids, metrics: Metrics) -> list[Relay | Inbox]:
-    """What sends this service's facts and receives those of others; nothing without FORTRESS_BROKER_URL.
+@asynccontextmanager
+async def facts_exchanged(assembly: Assembly, container: Container, bus: Bus, herald: Herald) -> AsyncIterator[None]:
+    """This service's facts go out, and those of others come in, for as long as the block lasts; nothing without FORTRESS_BROKER_URL.
 
     Raises:
-        CannotStart: the broker's client is not installed, or somebody hears a fact that nobody here tells and no stream is heard.
+        CannotStart: the broker's client is not installed, or somebody hears a fact that nobody here tells and no stream brings.
     """
-    foreign = foreign_facts(assembly)
-    if settings.broker_url is None or (foreign and not settings.broker_hear):
-        refuse_unheard(foreign)
-    if settings.broker_url is None:
-        return []
-    url, holder = settings.broker_url.get_secret_value(), ids.new()
-    own = settings.broker_stream
-    names = [fact.__name__ for domain in assembly.domains for fact in domain.facts]
-    relay = Relay(
-        database,
-        stream_at(url, own, settings.broker_keep),
-        Lease(database, f"to {own}", holder),
-        clock,
-        source=own,
-        names=names,
-    )
-    _watch_relay(relay, own, metrics)
-    inboxes = [
-        Inbox(
-            database, stream_at(url, source, settings.broker_keep), Lease(database, f"from {source}", holder), source=source, heard=foreign
+    settings, foreign = container.get(Settings), foreign_facts(assembly)
+    if foreign and not (settings.broker_url and settings.broker_hear):
+        raise CannotStart(
+            f"nobody here tells {', '.join(foreign)}, which a subscriber hears",
+            hint="list the fact in its domain's manifest, or name the stream of the service that tells it in FORTRESS_BROKER_HEAR",
         )
-        for source in settings.broker_hear
-    ]
-    for inbox in inboxes:
-        _watch_inbox(inbox, metrics)
-    return [relay, *inboxes]
+    parts = _parts(settings, facts_sent(assembly, settings), foreign, container, herald)
+    bus.on(TOPIC, lambda _names: [part.wake() for part in parts if isinstance(part, Relay)])
+    tasks = [asyncio.create_task(part.run(), name="facts exchanged") for part in parts]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for part in parts:
+            await part.close()
+
+
+def facts_sent(assembly: Assembly, settings: Settings) -> list[str]:
+    """The facts that this service sends to others."""
+    return [fact.__name__ for domain in assembly.domains for fact in domain.facts] if settings.broker_url else []
 
 
 def foreign_facts(assembly: Assembly) -> Sequence[str]:
@@ -59,13 +61,28 @@ def foreign_facts(assembly: Assembly) -> Sequence[str]:
     return sorted(fact.__name__ for fact in heard - own - {Fact})
 
 
-def refuse_unheard(foreign: Sequence[str]) -> None:
-    """Raises CannotStart when there are such facts."""
-    if foreign:
-        raise CannotStart(
-            f"nobody here tells {', '.join(foreign)}, which a subscriber hears",
-            hint="list the fact in its domain's manifest, or name the stream of the service that tells it in FORTRESS_BROKER_HEAR",
+def _parts(settings: Settings, own: Sequence[str], foreign: Sequence[str], container: Container, herald: Herald) -> list[Relay | Inbox]:
+    if settings.broker_url is None:
+        return []
+    database, metrics = container.get(Database), container.get(Metrics)
+    url, name, keep, holder = settings.broker_url.get_secret_value(), settings.broker_stream, settings.broker_keep, container.get(Ids).new()
+    sending = Lease(database, f"to {name}", holder)
+    relay = Relay(database, stream_at(url, name, keep), sending, container.get(Clock), source=name, names=own)
+    _watch_relay(relay, name, metrics)
+    inboxes = [
+        Inbox(
+            database,
+            stream_at(url, source, keep),
+            Lease(database, f"from {source}", holder),
+            source=source,
+            heard=foreign,
+            told=lambda: herald.recorded(foreign),
         )
+        for source in settings.broker_hear
+    ]
+    for inbox in inboxes:
+        _watch_inbox(inbox, metrics)
+    return [relay, *inboxes]
 
 
 def _watch_relay(relay: Relay, stream: str, metrics: Metrics) -> None:

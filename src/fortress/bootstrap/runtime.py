@@ -19,8 +19,10 @@ from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.caching import open_caching
 from fortress.bootstrap.container import Container
 from fortress.bootstrap.following import facts_heralded, subscribers_at_work
+from fortress.bootstrap.limiting import keep_sweeping, limit_store
+from fortress.bootstrap.partitioning import PARTITION_SECONDS, partition_upkeep
 from fortress.bootstrap.readiness import checks
-from fortress.bootstrap.relaying import relaying
+from fortress.bootstrap.relaying import facts_exchanged, facts_sent
 from fortress.bootstrap.upkeep import Task, Upkeeper
 from fortress.bootstrap.working import jobs_at_work
 from fortress.clock import Clock, Ids
@@ -32,7 +34,7 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
-from fortress.events.following import FactLog, logs_of
+from fortress.events.following import FactLog, Herald, logs_of
 from fortress.events.following.watch import LogWatch
 from fortress.events.jobs.keeping import KEEP_SECONDS, Keeping
 from fortress.events.jobs.watch import QueueWatch
@@ -50,10 +52,6 @@ from fortress.http.problems import ErrorShape, Problems
 from fortress.http.report import Reporter
 from fortress.http.table import RouteTable
 from fortress.limits.limiter import Limiter
-from fortress.limits.memory import MemoryStore
-from fortress.limits.postgres import PostgresStore
-from fortress.limits.redis import open_redis
-from fortress.limits.store import LimitStore
 from fortress.mail import OUTBOX, DirectoryMailer, Kinds, Mailer, SmtpMailer, Templates
 from fortress.security.callers import CallerCache
 from fortress.security.directory import AdministratorKeeper, CallerDirectory
@@ -73,7 +71,6 @@ from fortress.security.wrapping import Unreadable, Wrapping
 from fortress.security.wrappings import open_wrapping
 from fortress.settings import Settings
 from fortress.telemetry.board import Board
-from fortress.telemetry.instruments import Merge
 from fortress.telemetry.logs import Logs
 from fortress.telemetry.loop import LoopWatch
 from fortress.telemetry.metrics import Metrics
@@ -82,9 +79,6 @@ T = TypeVar("T")
 
 CALLERS_REMEMBERED: Final = 20_000
 GRACE_SECONDS: Final = 5.0
-SWEEP_SECONDS: Final = 60.0
-MOST_BATCHES: Final = 100
-PARTITION_SECONDS: Final = 3600.0
 CONNECT_SECONDS: Final = 5.0
 
 
@@ -146,7 +140,7 @@ class Runtime:
             self.metrics.watch_pool(pool)
         personal = self.database.personal
         self.metrics.tally("unreadable_total", "Times that something personal could not be read.", lambda: personal.unreadable)
-        self._store = self._limit_store()
+        self._store = await self._stack.enter_async_context(limit_store(settings, self.database, self._clock))
         self.limiter = self._limiter()
         self._stack.push_async_callback(self.limiter.close)
         caching = open_caching(
@@ -317,7 +311,7 @@ class Runtime:
 
     async def _serve(self) -> None:
         bus = self._bus()
-        self._begin(_sweeping(self._store))
+        self._begin(keep_sweeping(self._store))
         documents = ApiDocuments(self._title, self.settings.origin, self.assembly.current)
         self.container.add(ApiDocuments, documents)
         self.container.add(Readiness, Readiness(checks(self.database, self.assembly.schema(), self._drain.draining), self._clock))
@@ -325,7 +319,6 @@ class Runtime:
         table = self._table()
         documents.describe(table.endpoints)
         self.edge = self._edge(table, Identify(self._schemes(bus), self._outsiders()), self.limiter)
-        self._relay()
         watch = LoopWatch(self.metrics, self._clock)
         watch.start()
         self._stack.callback(watch.stop)
@@ -336,14 +329,8 @@ class Runtime:
         if self.settings.worker == "inside":
             await self._work(bus)
         else:
-            await self._stack.enter_async_context(facts_heralded(self.database, self._logs_followed, bus))
+            await self._herald(bus)
             await self._listen(bus)
-
-    def _relay(self) -> None:
-        """Begin to exchange facts with other services."""
-        for part in relaying(self.assembly, self.settings, self.database, self._clock, self._ids, self.metrics):
-            self._stack.push_async_callback(part.close)
-            self._begin(part.run())
 
     def _table(self) -> RouteTable:
         return RouteTable(
@@ -386,12 +373,17 @@ class Runtime:
         return uses
 
     async def _work(self, bus: Bus) -> None:
-        """Begin to follow the log and to run jobs. The bus is started before the first and stopped after the last."""
-        logs, draining = self._logs_followed, self._drain.draining
-        await self._stack.enter_async_context(facts_heralded(self.database, logs, bus))
-        await self._stack.enter_async_context(subscribers_at_work(logs, self.assembly.facts, self.container, bus, draining))
-        await self._stack.enter_async_context(jobs_at_work(self.assembly.jobs, self.container, bus, self._drain.draining))
+        """Begin to follow the log, to exchange facts and to run jobs. The bus is started before the first and stopped after the last."""
+        draining = self._drain.draining
+        herald = await self._herald(bus)
+        await self._stack.enter_async_context(subscribers_at_work(self._logs_followed, self.assembly.facts, self.container, bus, draining))
+        await self._stack.enter_async_context(facts_exchanged(self.assembly, self.container, bus, herald))
+        await self._stack.enter_async_context(jobs_at_work(self.assembly.jobs, self.container, bus, draining))
         await self._listen(bus)
+
+    async def _herald(self, bus: Bus) -> Herald:
+        logs, relayed = self._logs_followed, facts_sent(self.assembly, self.settings)
+        return await self._stack.enter_async_context(facts_heralded(self.database, logs, bus, relayed))
 
     @property
     def _logs_followed(self) -> list[FactLog]:
@@ -433,19 +425,6 @@ class Runtime:
             observer=self.metrics,
         )
 
-    def _limit_store(self) -> LimitStore:
-        settings = self.settings
-        kind = settings.limit_store
-        if kind == "auto":
-            kind = "redis" if settings.redis_url else "postgres"
-        if kind == "redis":
-            if settings.redis_url is None:
-                raise CannotStart("FORTRESS_LIMIT_STORE=redis needs FORTRESS_REDIS_URL")
-            redis = open_redis(settings.redis_url.get_secret_value(), settings.limit_store_timeout)
-            self._stack.push_async_callback(redis.close)
-            return redis
-        return PostgresStore(self.database) if kind == "postgres" else MemoryStore(self._clock)
-
     def _keep_up(self) -> None:
         """Begin the repeated work: the domains' own, and the partitions where the owner's URL is at hand."""
         tasks = [
@@ -456,32 +435,11 @@ class Runtime:
         tasks.append(Task("jobs", KEEP_SECONDS, Keeping(self.database, self._clock, self.settings.jobs_keep_days).run))
         owner = self.settings.database_owner_url
         if owner is not None:
-            tasks.append(Task("partitions", PARTITION_SECONDS, self._partition_upkeep(owner)))
+            months = Partitions(partitioned(self.assembly.tables()), self._clock, ahead=self.settings.partitions_ahead)
+            tasks.append(Task("partitions", PARTITION_SECONDS, partition_upkeep(months, owner.get_secret_value(), self.metrics)))
         upkeeper = Upkeeper(self._connect, tasks)
         upkeeper.start()
         self._stack.push_async_callback(upkeeper.stop)
-
-    def _partition_upkeep(self, owner: SecretStr) -> Callable[[], Coroutine[Any, Any, None]]:
-        partitions = Partitions(partitioned(self.assembly.tables()), self._clock, ahead=self.settings.partitions_ahead)
-
-        strays = {
-            str(table.table): self.metrics.gauge(
-                "partition_default_rows", "Rows that no month took.", {"table": str(table.table)}, Merge.MAX
-            )
-            for table in partitions.tables
-        }
-
-        async def run() -> None:
-            connection = await asyncpg.connect(owner.get_secret_value(), timeout=CONNECT_SECONDS)
-            try:
-                for table, rows in (await partitions.default_rows(connection)).items():
-                    strays[table].set(rows)
-                await partitions.ensure(connection)
-                await partitions.retire(connection)
-            finally:
-                await connection.close(timeout=CONNECT_SECONDS)
-
-        return run
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         """Run beside the requests until the end."""
@@ -502,16 +460,6 @@ async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-async def _sweeping(store: LimitStore) -> None:
-    """Forget idle limits, some batches at a time; a store that is away is swept next time."""
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        with suppress(Exception):
-            for _ in range(MOST_BATCHES):
-                if not await store.sweep():
-                    break
 
 
 def _text(secret: SecretStr | None) -> str:

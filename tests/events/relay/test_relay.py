@@ -51,7 +51,7 @@ class Service:
         return Relay(self.database, stream, lease, CLOCK, source=self.source, names=["Counted"])
 
     def inbox(self, stream: Stream) -> Inbox:
-        return Inbox(self.database, stream, Lease(self.database, "from", uuid4()), source=self.source, heard=["Counted"])
+        return Inbox(self.database, stream, Lease(self.database, "from", uuid4()), source=self.source, heard=["Counted"], told=lambda: None)
 
     async def record(self, *facts: Fact) -> None:
         async with self.database.unit(SYSTEM) as unit:

@@ -6,7 +6,7 @@ frozen and overtaken writes nothing. Facts of one aggregate keep their order.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -48,6 +48,7 @@ class Inbox:
     Args:
         source: the stream's name.
         heard: the facts that somebody here hears; the others are passed over.
+        told: called whenever some were written.
 
     Attributes:
         taken: facts written since the start.
@@ -55,12 +56,15 @@ class Inbox:
         away: whether the broker did not answer when it was last asked.
     """
 
-    def __init__(self, database: Database, stream: Stream, lease: Lease, *, source: str, heard: Collection[str]) -> None:
+    def __init__(
+        self, database: Database, stream: Stream, lease: Lease, *, source: str, heard: Collection[str], told: Callable[[], object]
+    ) -> None:
         self._database = database
         self._stream = stream
         self._lease = lease
         self.source = source
         self._heard = frozenset(heard)
+        self._told = told
         self.taken = 0
         self.refused = 0
         self.away = False
@@ -120,7 +124,9 @@ class Inbox:
             raise Overtaken
         if AFTER_EFFECT_BEFORE_ACK.armed:
             await AFTER_EFFECT_BEFORE_ACK.reached()
-        self.taken += row["taken"]
+        if row["taken"]:
+            self.taken += row["taken"]
+            self._told()
 
     def _heard_in(self, received: Received) -> Envelope | None:
         """The fact, if it is one and somebody here hears it."""
