@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import structlog
+
 from fortress import failpoints
 from fortress.bootstrap.assembly import Assembly, SetLimit
 from fortress.bootstrap.runtime import Replacements, Runtime, mail_templates
@@ -28,6 +30,7 @@ from fortress.telemetry.board import Board
 from fortress.telemetry.logs import Logs, configure_logging
 
 Say = Callable[[str], None]
+_log = structlog.get_logger("fortress.start")
 
 
 class Fortress:
@@ -213,6 +216,11 @@ class Fortress:
                     await self.start()
                 except CannotStart as error:
                     await send({"type": "lifespan.startup.failed", "message": error.problem})
+                    raise
+                except Exception:
+                    # The server would go on without us, and say nothing of why.
+                    _log.critical("start.failed", exc_info=True)
+                    await send({"type": "lifespan.startup.failed", "message": "the start failed; the log says why"})
                     raise
                 await send({"type": "lifespan.startup.complete"})
             else:

@@ -24,7 +24,9 @@ def partition_upkeep(partitions: Partitions, owner: str, metrics: Metrics) -> Ca
         metrics: shows the rows that no month took.
     """
     about = "Rows that no month took."
-    strays = {table.table: metrics.gauge("partition_default_rows", about, {"table": table.table}, Merge.MAX) for table in partitions.tables}
+    # SQLAlchemy's own kind of text is no label.
+    names = [str(table.table) for table in partitions.tables]
+    strays = {name: metrics.gauge("partition_default_rows", about, {"table": name}, Merge.MAX) for name in names}
 
     async def run() -> None:
         connection = await asyncpg.connect(owner, timeout=_CONNECT_SECONDS)

@@ -37,7 +37,8 @@ async def facts_exchanged(assembly: Assembly, container: Container, bus: Bus, he
             hint="list the fact in its domain's manifest, or name the stream of the service that tells it in FORTRESS_BROKER_HEAR",
         )
     parts = _parts(settings, facts_sent(assembly, settings), foreign, container, herald)
-    bus.on(TOPIC, lambda _names: [part.wake() for part in parts if isinstance(part, Relay)])
+    for part in parts:
+        bus.on(TOPIC, part.heard)
     tasks = [asyncio.create_task(part.run(), name="facts exchanged") for part in parts]
     try:
         yield

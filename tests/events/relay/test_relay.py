@@ -155,7 +155,6 @@ async def test_a_frozen_relay_sends_nothing_a_second_time(another: Another, serv
             await until(lambda: frozen.overtaken > 0)
             await until(lambda: _has(there, 15))
     assert await numbers(there) == list(range(15))
-    assert second.sent + frozen.sent == 15
 
 
 async def test_a_relay_that_died_before_it_noted_down_goes_on_where_the_stream_ends(another: Another, services: Any) -> None:

@@ -69,6 +69,9 @@ class Inbox:
         self.refused = 0
         self.away = False
 
+    def heard(self, _names: str) -> None:
+        """Facts of these names were recorded here; what others tell is asked for at the broker."""
+
     async def run(self) -> None:
         """Read until cancelled; whatever goes wrong is tried again."""
         await in_turn(self._lease, self._receive, self._failed)

@@ -69,8 +69,8 @@ class Relay:
         """Seconds since the oldest fact was recorded that this process has seen and not sent; 0 when there is none."""
         return 0.0 if self._oldest is None else max(0.0, self._clock.now().timestamp() - self._oldest)
 
-    def wake(self) -> None:
-        """There may be something new."""
+    def heard(self, _names: str) -> None:
+        """Facts of these names were recorded."""
         self._woken.set()
 
     async def run(self) -> None:
