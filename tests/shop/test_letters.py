@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from uuid import UUID
 
@@ -56,6 +57,16 @@ async def test_an_order_is_confirmed_once(buyer: Buyer) -> None:
     assert buyer.mails() == ["Thank you for your order at Fortress"]
     await buyer.hears(OrderCancelled(order_id=ORDER, buyer_id=UUID(str(buyer.me.id))))
     assert len(buyer.mails()) == 2
+
+
+async def test_who_places_an_order_gets_a_mail(buyer: Buyer, settle: Callable[[], Awaitable[None]]) -> None:
+    """From the route to the outbox: the order, its fact, the shop's subscriber, the row, the job."""
+    placed = await buyer.client.post("/orders", {"items": [{"sku": "TEA-GREEN", "quantity": 2}]}, as_=buyer.me)
+    await settle()
+    (mail,) = [mail for mail in outbox(buyer.settings.state_dir) if "your order" in mail.subject]
+    assert mail.to == buyer.me.email
+    assert placed.json()["id"] in mail.text
+    assert "13.00 EUR" in mail.text
 
 
 async def test_the_list_tells_of_it_until_it_is_read(buyer: Buyer, callers: Callers) -> None:
