@@ -15,7 +15,7 @@ from bench.run import Measure, Run, figure
 from bench.statistics import summarize
 
 _KEY: Final = "jobs"
-_JOBS: Final = 5000
+_JOBS: Final = 2000
 _SECONDS: Final = 120.0
 _BACKLOG: Final = """
     INSERT INTO procrastinate_jobs (queue_name, task_name, args)
