@@ -19,8 +19,11 @@ from fortress.security.principal import SYSTEM
 _HORIZON: Final = "pg_snapshot_xmin(pg_current_snapshot())"
 _FIELDS: Final = "id, at, name, version, aggregate, actor_id, request_id, payload::text AS payload, tx::text::bigint AS tx, seq"
 _CHOSEN: Final = f"tx < {_HORIZON} AND ($1::text IS NULL OR name = $1) AND ($2::uuid IS NULL OR aggregate = $2)"
-_LAST: Final = f"SELECT {_FIELDS} FROM events WHERE {_CHOSEN} ORDER BY tx DESC, seq DESC LIMIT $3"  # noqa: S608 (constants only)
-_AFTER: Final = f"SELECT {_FIELDS} FROM events WHERE {_CHOSEN} AND (tx, seq) > ($4::bigint::text::xid8, $5) ORDER BY tx, seq LIMIT $3"  # noqa: S608
+_LAST: Final = f"SELECT {_FIELDS} FROM events WHERE {_CHOSEN} ORDER BY events.tx DESC, events.seq DESC LIMIT $3"  # noqa: S608 (constants only)
+_AFTER: Final = (
+    f"SELECT {_FIELDS} FROM events WHERE {_CHOSEN} "  # noqa: S608
+    "AND (tx, seq) > ($4::bigint::text::xid8, $5) ORDER BY events.tx, events.seq LIMIT $3"
+)
 _NAMES: Final = "SELECT subscriber FROM subscriber_lanes UNION SELECT subscriber FROM parked_facts"
 _STANDING: Final = "SELECT count(*) AS lanes, max(moved_at) AS moved_at FROM subscriber_lanes WHERE subscriber = $1"
 _LOCKED: Final = "SELECT pg_advisory_xact_lock($2, lane::int) FROM subscriber_lanes WHERE subscriber = $1 ORDER BY lane"
@@ -28,7 +31,7 @@ _SET: Final = "UPDATE subscriber_lanes SET tx = $2::bigint::text::xid8, seq = $3
 # What lies behind the new place is read again from the log.
 _UNPARK: Final = "DELETE FROM parked_facts WHERE subscriber = $1 AND (tx, seq) > ($2::bigint::text::xid8, $3) RETURNING 1"
 _NOW: Final = f"SELECT {_HORIZON}::text::bigint AS tx, 0::bigint AS seq"
-_SINCE: Final = "SELECT tx::text::bigint AS tx, seq - 1 AS seq FROM events WHERE at >= $1 ORDER BY tx, seq LIMIT 1"
+_SINCE: Final = "SELECT tx::text::bigint AS tx, seq - 1 AS seq FROM events WHERE at >= $1 ORDER BY events.tx, events.seq LIMIT 1"
 _OF_EVENT: Final = "SELECT tx::text::bigint AS tx, seq FROM events WHERE id = $1 AND at BETWEEN $2 AND $3"
 _REVIVE: Final = "UPDATE parked_facts SET state = 'waiting', due = $2, failures = 0 WHERE subscriber = $1 AND state = 'dead' RETURNING 1"
 _AGAIN: Final = """

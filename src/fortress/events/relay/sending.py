@@ -30,7 +30,7 @@ _NEXT: Final = """
     SELECT id, at, name, version, aggregate, actor_id, request_id, payload::text AS payload, tx::text::bigint AS tx, seq
     FROM events
     WHERE (tx, seq) > ($1::bigint::text::xid8, $2) AND tx < pg_snapshot_xmin(pg_current_snapshot()) AND name = ANY($3)
-    ORDER BY tx, seq LIMIT $4"""
+    ORDER BY events.tx, events.seq LIMIT $4"""
 _NEWEST: Final = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 _START: Final = Position(0, 0)
 
