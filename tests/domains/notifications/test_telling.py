@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -12,9 +12,13 @@ import pytest
 from tests.domains.conftest import World
 from tests.mail.postoffice import PostOffice, always, at_first, opened
 
+from fortress.bootstrap.assembly import Assembly
+from fortress.data.partitions import partitioned
+from fortress.domains import standard
 from fortress.domains.notifications.contract import Notifications
 from fortress.domains.notifications.service import Digests, NotificationRecords, PreferenceService, Sender
 from fortress.domains.notifications.service.sending_jobs import send_notification
+from fortress.domains.notifications.service.wishes import due
 from fortress.mail import Delivery, Kinds, MailDelayed, Mailer, NotificationData, NotificationKind, SmtpMailer, Templates
 from fortress.mail.smtp import SmtpTimes
 from fortress.security import SYSTEM
@@ -290,3 +294,24 @@ async def test_a_later_second_mail_is_made_of_what_is_stored(shop: World) -> Non
     first, second = shop.letters.sent
     assert first == second
     assert (first.id, first.at) == (row["id"], row["created_at"])
+
+
+def test_old_months_are_dropped_and_not_deleted() -> None:
+    """DATA006."""
+    (told,) = [one for one in partitioned(Assembly(standard, current=1).tables()) if one.table == "notifications"]
+    assert (told.column, told.keep_months) == ("created_at", 13)
+
+
+@pytest.mark.parametrize(
+    ("way", "now", "then"),
+    [
+        (Delivery.DAILY, datetime(2026, 11, 23, 5, 59, tzinfo=UTC), datetime(2026, 11, 23, 6, tzinfo=UTC)),
+        (Delivery.DAILY, datetime(2026, 11, 23, 6, tzinfo=UTC), datetime(2026, 11, 24, 6, tzinfo=UTC)),
+        (Delivery.WEEKLY, datetime(2026, 11, 23, 5, tzinfo=UTC), datetime(2026, 11, 23, 6, tzinfo=UTC)),
+        (Delivery.WEEKLY, datetime(2026, 11, 23, 6, tzinfo=UTC), datetime(2026, 11, 30, 6, tzinfo=UTC)),
+        (Delivery.WEEKLY, datetime(2026, 11, 28, 12, tzinfo=UTC), datetime(2026, 11, 30, 6, tzinfo=UTC)),
+    ],
+    ids=["before six", "at six", "monday before six", "monday at six", "saturday"],
+)
+def test_a_digest_is_due_at_six(way: Delivery, now: datetime, then: datetime) -> None:
+    assert due(way, now) == then
