@@ -17,6 +17,7 @@ from fortress.data.changes import MOST_ROWS, TOPIC, Audience, Changes, News, not
 from fortress.data.connections import Kept, Traffic
 from fortress.data.entity import shape_of
 from fortress.data.sources import changed_with, entities_written, only_row, tables_read
+from fortress.security import Reach
 
 IDS = TimeOrderedIds(SystemClock())
 
@@ -96,6 +97,18 @@ async def test_who_is_told_here_is_told_after_the_commit_and_only_then(database:
         await things.take(unit, id=made.id, amount=1)
         await parts.add(unit, Part(uuid4(), made.id, 1))
     assert [one.rows for one in news] == [{"things": (made.id,)}]
+
+
+async def test_who_fails_to_hear_does_not_undo_what_is_committed(database: Database, create: Create) -> None:
+    await create(Thing)
+
+    def deaf(_news: News) -> None:
+        raise RuntimeError
+
+    database.tell({"things"}, deaf)
+    async with database.unit(ME) as unit:
+        await things.add(unit, thing())
+    assert await things.count(database.reader(ME.reaching(Reach.ANY))) == 1
 
 
 def test_what_a_statement_reads_and_writes_is_seen_wherever_it_stands() -> None:

@@ -92,7 +92,7 @@ class Changes:
 
     def added(self, rows: Iterable[Entity]) -> None:
         """These rows are new."""
-        for row in rows:
+        for row in rows if self._tables else ():
             shape = shape_of(type(row))
             if shape.name in self._tables:
                 self._one(shape.name, getattr(row, shape.key))

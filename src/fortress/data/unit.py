@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 from uuid import UUID
@@ -429,11 +430,10 @@ class Unit(Reader):
             self.personal.data.doubt(self._writer.made)
 
     def _tell(self) -> None:
-        for news in self._news:
-            self._tools.audience.told(news)
+        told: list[Callable[[], object]] = [partial(self._tools.audience.told, news) for news in self._news]
         if self._heard:
-            self._tools.tell_heard(self._heard)
-        for callback in self._committed:
+            told.append(partial(self._tools.tell_heard, self._heard))
+        for callback in (*told, *self._committed):
             try:
                 callback()
             except Exception:
