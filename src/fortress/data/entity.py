@@ -122,7 +122,9 @@ class Shape:
         dialect: dict[str, Any] = {"postgresql_partition_by": f"RANGE ({self.partition})"} if self.partition else {}
         # Of its own metadata: which entities make one schema is said by a Catalogue, not by what happens to be imported.
         metadata = sa.MetaData(naming_convention=dict(NAMES))
-        table: sa.Table = sa.Table(self.name, metadata, *parts, info={"entity": self.entity}, **dialect)
+        table: sa.Table = sa.Table(
+            self.name, metadata, *parts, info={"entity": self.entity, "keep_months": self.entity.__keep_months__}, **dialect
+        )
         for part in self.entity.__indexes__:
             _attach(part, table)
         return table
