@@ -9,7 +9,9 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
+from fortress.errors import CannotStart
 from fortress.events import Fact
+from fortress.events.following import FactKinds
 from fortress.fact import decoded, encoded
 
 
@@ -54,3 +56,21 @@ def test_a_fact_cannot_be_changed() -> None:
     fact = Said("hello")
     with pytest.raises(AttributeError):
         fact.words = "bye"  # type: ignore[misc]
+
+
+class Changed(Fact, frozen=True):
+    version: ClassVar[int] = 2
+    order_id: UUID
+
+
+def test_a_changed_fact_must_say_what_it_meant_before() -> None:
+    with pytest.raises(CannotStart, match="has version 2, and nothing says"):
+        FactKinds([Changed])
+
+
+def test_two_facts_of_one_name_are_refused() -> None:
+    class Said(Fact, frozen=True):
+        order_id: UUID
+
+    with pytest.raises(CannotStart, match="two facts called Said"):
+        FactKinds([Said, globals()["Said"]])
