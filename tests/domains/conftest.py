@@ -70,6 +70,9 @@ TABLES = (
     "notifications",
     "notification_marks",
     "notification_settings",
+    "webhooks",
+    "subscriber_lanes",
+    "webhook_deliveries",
     "procrastinate_jobs",
 )
 NOON = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)

@@ -11,7 +11,8 @@ from fortress.domains.events.manifest import events
 from fortress.domains.identity.manifest import identity
 from fortress.domains.notifications.contract import Notifications
 from fortress.domains.notifications.manifest import notifications
+from fortress.domains.webhooks.manifest import webhooks
 
-standard: Final[tuple[Domain, ...]] = (access, identity, notifications, audit, events)
+standard: Final[tuple[Domain, ...]] = (access, identity, notifications, webhooks, audit, events)
 
-__all__ = ["Notifications", "access", "audit", "events", "identity", "notifications", "standard"]
+__all__ = ["Notifications", "access", "audit", "events", "identity", "notifications", "standard", "webhooks"]
