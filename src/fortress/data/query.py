@@ -26,7 +26,7 @@ from fortress.data.outgoing import Held
 from fortress.data.pages import Page, PageQuery
 from fortress.data.personal.fences import check
 from fortress.data.personal.opening import Opener
-from fortress.data.reader import Reader
+from fortress.data.reader import Reader, Rows
 from fortress.data.rows import Loader, loader
 from fortress.data.sources import entities_written, only_row
 from fortress.errors import CannotStart, NotFound
@@ -158,12 +158,15 @@ class Query:
         """
         self._anyone, self._own = both(self.statement)
 
-    async def opened(self, reader: Reader, given: dict[str, Any]) -> Sequence[Any]:
-        """The rows of one call that touches what is personal, in plain values."""
+    async def rows(self, reader: Reader, given: dict[str, Any]) -> Rows:
+        """The rows of one call, as they are kept."""
         if self._blind:
             await reader.personal.digests(self._blind, given)
-        rows = await reader.rows(*self.bound(reader, given))
-        return rows if self._opener is None else await self._opener.opened(reader, rows)
+        return await reader.rows(*self.bound(reader, given))
+
+    async def made(self, load: Loader, reader: Reader, rows: Rows) -> list[Any]:
+        """What these rows become, opened where something of them is personal."""
+        return load.all(rows) if self._opener is None else load.of_columns(await self._opener.opened(reader, rows))
 
     def bound(self, reader: Reader, given: dict[str, Any]) -> tuple[str, Sequence[Any]]:
         """The text and values of one call. `given` may be changed."""
@@ -195,15 +198,24 @@ class One(Query, Generic[T]):
         Raises:
             NotFound: it is not there, or not within the caller's reach.
         """
-        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
-        if not rows:
+        if self._plain:
+            # As `maybe`, without a call: this is the hottest read of all.
+            rows = await reader.rows(*self.bound(reader, given))
+            if rows:
+                return cast(T, self._load.one(rows[0]))
             raise self.missing
-        return cast(T, self._load.one(rows[0]))
+        found = await self.maybe(reader, **given)
+        if found is None:
+            raise self.missing
+        return found
 
     async def maybe(self, reader: Reader, /, **given: Any) -> T | None:
         """The row, or None."""
-        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
-        return self._load.one(rows[0]) if rows else None
+        if self._plain:
+            rows = await reader.rows(*self.bound(reader, given))
+            return self._load.one(rows[0]) if rows else None
+        found = await self.made(self._load, reader, await self.rows(reader, given))
+        return found[0] if found else None
 
 
 class Many(Query, Generic[T]):
@@ -218,8 +230,9 @@ class Many(Query, Generic[T]):
 
     async def __call__(self, reader: Reader, /, **given: Any) -> list[T]:
         """The rows, as many as the query's limit allows."""
-        rows = await reader.rows(*self.bound(reader, given)) if self._plain else await self.opened(reader, given)
-        return self._load.all(rows)
+        if self._plain:
+            return self._load.all(await reader.rows(*self.bound(reader, given)))
+        return await self.made(self._load, reader, await self.rows(reader, given))
 
 
 class Paged(Query, Generic[T]):
@@ -261,10 +274,10 @@ class Paged(Query, Generic[T]):
         given["page_limit"] = query.limit + 1
         if self._blind:
             await reader.personal.digests(self._blind, given)
-        rows: Sequence[Any] = await reader.rows(*part.bound(reader, given))
+        rows = await reader.rows(*part.bound(reader, given))
         more = len(rows) > query.limit
         rows = rows[: query.limit]
-        items = self._load.all(rows if self._opener is None else await self._opener.opened(reader, rows))
+        items = await self.made(self._load, reader, rows)
         return Page(items, self._cursor(reader, items[-1]) if more else None)
 
     def _cursor(self, reader: Reader, last: Any) -> str:
@@ -296,11 +309,11 @@ class Change(Query, Generic[T]):
         if self._blind:
             await unit.personal.digests(self._blind, given)
         key = self.row(given)
-        rows: Sequence[Any] = await unit.change(*self.bound(unit, given), self.shapes, key)
+        rows = await unit.change(*self.bound(unit, given), self.shapes, key)
         load = self._load
         if load is None:
             return cast(T, len(rows))
-        return cast(T, load.all(rows if self._opener is None else await self._opener.opened(unit, rows)))
+        return cast(T, await self.made(load, unit, rows))
 
     def later(self, unit: Unit, /, **given: Any) -> None:
         """Send it with what the unit has added, in the same statement; nobody learns how many rows it changed.

@@ -38,8 +38,10 @@ class Opener:
     def __init__(self, fields: PersonalFields) -> None:
         self._fields = fields
 
-    async def opened(self, reader: Reader, rows: Sequence[Iterable[Any]]) -> list[tuple[Any, ...]]:
-        """These rows in plain values. Asks the database only for keys that are not at hand, for all rows in one query.
+    async def opened(self, reader: Reader, rows: Sequence[Iterable[Any]]) -> Columns:
+        """These rows' columns in plain values; none of no rows.
+
+        Asks the database only for keys that are not at hand, for all rows in one query.
 
         Raises:
             Erased: a value that must be there belongs to somebody whose data was erased; where None is allowed it is None.
@@ -76,14 +78,14 @@ class Opener:
             needed |= {owner: None for owner, value in zip(owners, columns[field.index], strict=True) if value is not None}
         return list(needed)
 
-    def _open_at_last(self, reader: Reader, columns: Columns, held: Sequence[SubjectKeys]) -> list[tuple[Any, ...]]:
+    def _open_at_last(self, reader: Reader, columns: Columns, held: Sequence[SubjectKeys]) -> Columns:
         try:
             return self._open(columns, held)
         except (NewerKey, Unreadable):
             reader.personal.alarm(self._fields.table, columns[self._fields.key])
             raise Unreadable from None
 
-    def _open(self, columns: Columns, held: Sequence[SubjectKeys]) -> list[tuple[Any, ...]]:
+    def _open(self, columns: Columns, held: Sequence[SubjectKeys]) -> Columns:
         plain = list(columns)
         ids = list(map(_bytes, columns[self._fields.key]))
         sealed = [columns[field.index] for field in self._fields.sealed]
@@ -91,7 +93,7 @@ class Opener:
             plain[field.index] = values
         for blind in self._fields.blind:
             plain[blind.index] = repeat(blind.empty, len(held))
-        return list(zip(*plain, strict=True))
+        return plain
 
 
 def _opened(
