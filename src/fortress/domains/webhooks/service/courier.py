@@ -46,7 +46,8 @@ class Post:
     """What goes out: to public addresses over TLS, and to the networks that are set."""
 
     def __init__(self, settings: Settings) -> None:
-        self.outward = Outward(settings.webhook_networks, plain=not settings.production)
+        plain = not settings.production and bool(settings.webhook_networks)
+        self.outward = Outward(settings.webhook_networks, plain=plain)
 
 
 class Courier(Carrier):
