@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 WRITERS: Final = 4
 OPERATIONS: Final = 60
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 # How long a life may last.
 LONGEST: Final = 300.0
 # How long background work may take to come to its failpoint once all clients have gone.
