@@ -22,6 +22,8 @@ from fortress.security.principal import SYSTEM
 LOOK_SECONDS: Final = 1.0
 # Even one that hears nothing follows, so that its next look does not begin long ago.
 KEEP_UP_SECONDS: Final = 30.0
+# What comes sooner after the last pass waits for it, so that facts of a steady stream share their turns.
+GAP_SECONDS: Final = 0.015
 # While an older transaction holds facts back, one looks whether it has ended, less and less often.
 _HELD: Final = backoff(times=64, first=0.004, longest=0.25)
 _AWAY: Final = backoff(times=64, first=0.25, longest=5.0)
@@ -94,6 +96,7 @@ class Following:
             return LOOK_SECONDS
         if not (self._woken.is_set() or self._held) and not self._worth_a_turn(await self._looked()):
             return LOOK_SECONDS
+        await asyncio.sleep(max(0.0, self._followed + GAP_SECONDS - self._clock.monotonic()))
         self._woken.clear()
         turn = Turn(more=True)
         while turn.more and not stopping.is_set():
