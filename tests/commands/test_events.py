@@ -8,6 +8,10 @@ import msgspec
 import pytest
 from tests.commands.conftest import Shell
 
+from fortress.testing.processes import eventually
+
+pytestmark = pytest.mark.timeout(240)
+
 SALES = "orders.count_sale"
 _PUT = """
 INSERT INTO events (id, at, name, version, aggregate, actor_id, payload)
@@ -19,10 +23,14 @@ SELECT $1, lane, 8, pg_snapshot_xmin(pg_current_snapshot()), 0 FROM generate_ser
 _DEAD = """
 INSERT INTO parked_facts (subscriber, tx, seq, event_id, event_at, name, aggregate, state, due, failures, error)
 SELECT $1, tx, seq, id, at, name, aggregate, 'dead', now(), 9, 'LookupError' FROM events WHERE id = $2 RETURNING 1"""
+_READABLE = "SELECT max(tx) < pg_snapshot_xmin(pg_current_snapshot()) AS readable FROM events"
 
 
 def put(run: Shell, count: int = 1) -> list[UUID]:
-    return [run.ask(_PUT, uuid4())[0]["id"] for _ in range(count)]
+    ids = [run.ask(_PUT, uuid4())[0]["id"] for _ in range(count)]
+    # Another test's open transaction on the same server holds back what may be read.
+    assert eventually(lambda: run.ask(_READABLE)[0]["readable"], 100)
+    return ids
 
 
 def standing(run: Shell, name: str = SALES) -> dict[str, object]:

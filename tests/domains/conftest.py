@@ -45,6 +45,7 @@ from fortress.security.wrapping import RingWrapping
 from fortress.settings import Settings
 from fortress.telemetry.metrics import Metrics
 from fortress.testing.databases import Databases
+from fortress.testing.servers import server_names, server_url
 
 T = TypeVar("T")
 TABLES = (
@@ -174,6 +175,13 @@ class World:
     async def audited(self) -> list[str]:
         """The actions in the log, in their order."""
         return [row["action"] for row in await self.owner.fetch("SELECT action FROM audit_log ORDER BY tx, seq")]
+
+
+@pytest.fixture(scope="session", params=server_names()[:1])
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One server: what differs between them is the data layer's, whose own suites, the events' and the shop's run on all."""
+    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ The servers run a project whose slow answer writes a line each time that it is w
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -145,11 +146,14 @@ async def test_a_hot_answer_that_ends_is_worked_out_once_in_each_worker(scene: S
         await asyncio.gather(*(client.get("/slow") for _ in range(CLIENTS)))
         before = scene.loads()
         await asyncio.sleep(max(0.0, max(at for _, at in before) + ORIGIN_SECONDS + LIFE_SECONDS - time.monotonic()))
+        began = time.monotonic()
         replies = await asyncio.gather(*(client.get("/slow") for _ in range(CLIENTS)))
+        lives = (time.monotonic() - began) / LIFE_SECONDS
     loads = Counter(pid for pid, _ in scene.loads()[len(before) :])
     assert {reply.status for reply in replies} == {200}
     assert set(loads) <= set(scene.server.workers)
-    assert max(loads.values()) == 1, loads
+    # Where the clients take so long to come that the next answer ends too, or is about to, there is one more for each.
+    assert max(loads.values()) <= (1 if lives < 1 / 2 else 1 + math.ceil(lives)), loads
     assert len({reply.body for reply in replies}) <= len(loads)
 
 

@@ -113,6 +113,13 @@ class Site:
         await self.guarded.furnish()
         self.ids["passkey_id"] = self.guarded.spare
         await self._furnish_notifications()
+        await self._furnish_webhooks()
+
+    async def _furnish_webhooks(self) -> None:
+        """A webhook, and something that it is to be sent."""
+        webhook = (await self.api.post("/webhooks", BODIES["make_webhook"], as_=self.admin)).json()["id"]
+        delivery = (await self.api.post(f"/webhooks/{webhook}/test", as_=self.admin)).json()["id"]
+        self.ids |= {"webhook_id": webhook, "delivery_id": delivery}
 
     async def _furnish_notifications(self) -> None:
         """Something that the administrator was told, and the link in a mail of theirs."""
@@ -213,5 +220,8 @@ BODIES: Final[dict[str, Any]] = {
     "mark_notification": {"read": True},
     "mark_notifications": {"read_until": "2100-01-01T00:00:00Z"},
     "choose_preferences": {"locale": "en", "delivery": {}},
+    "make_webhook": {"name": "one", "url": "https://localhost/in", "facts": ["OrderPlaced"]},
+    "change_webhook": {"name": "two"},
+    "rotate_webhook_secret": {"overlap_hours": 1},
     "break_down_later": {"text": "x"},
 }

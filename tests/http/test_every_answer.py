@@ -74,6 +74,7 @@ ONCE = (
     "cancel_order",
     "remove_passkey",
     "remove_role",
+    "remove_webhook",
     # No provider is configured here, so that none is found: tests of their own have some.
     "start_provider_sign_in",
     "finish_provider_sign_in",
@@ -135,7 +136,7 @@ def assert_problem(reply: Reply, where: str, status: int, path: str) -> dict[str
 
 def distinct(site: Site) -> Iterator[tuple[Route, str]]:
     """Every route at every address; those that end what others need last, and the caller's own sessions at the very end."""
-    late = ("remove_service_account", "end_my_other_sessions", "sign_out", "change_password")
+    late = ("remove_webhook", "remove_service_account", "end_my_other_sessions", "sign_out", "change_password")
     yield from sorted(site.addresses(), key=lambda found: late.index(found[0].name) if found[0].name in late else -1)
 
 

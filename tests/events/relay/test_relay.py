@@ -24,6 +24,9 @@ from fortress.security import SYSTEM
 from fortress.settings import Settings
 from fortress.testing.databases import Databases
 
+# Another test's open transaction on the same server holds back what may be read.
+pytestmark = pytest.mark.timeout(240)
+
 CLOCK = SystemClock()
 IDS = TimeOrderedIds(CLOCK)
 Another = Callable[[], Stream]
@@ -94,7 +97,7 @@ async def running(*parts: Relay | Inbox) -> AsyncIterator[None]:
 
 
 async def until(true: Callable[[], bool | Awaitable[bool]]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(100):
         while True:
             answer = true()
             if answer if isinstance(answer, bool) else await answer:
