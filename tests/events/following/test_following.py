@@ -45,6 +45,13 @@ async def until(admin: Admin, count: int, sql: str = "SELECT count(*) FROM effec
             await asyncio.sleep(0.01)
 
 
+async def below_the_horizon(admin: Admin) -> None:
+    """Until no transaction of the server, of whatever database, is older than what is committed here."""
+    async with asyncio.timeout(WAIT):
+        while not await admin.fetchval("SELECT max(tx) < pg_snapshot_xmin(pg_current_snapshot()) FROM events"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
 async def copied(fact: Counted, unit: Unit, event: Event) -> None:
     unit.add([Effect(event.id, fact.thing, fact.number)])
 
@@ -101,6 +108,7 @@ async def test_a_poisonous_fact_holds_back_only_its_own_aggregate(database: Data
             raise LookupError("secret words")
 
     await record(database, Counted(uuid4()))
+    await below_the_horizon(admin)
     await follow(copy)
     await record(database, *(Counted(thing) for thing in good[:20]), Counted(bad, 0), *(Counted(thing) for thing in good[20:]))
     await record(database, Counted(bad, 1), Counted(bad, 2), Counted(good[0], 1))
@@ -148,6 +156,7 @@ async def test_lanes_may_be_cut_anew(lanes: int, database: Database, admin: Admi
 
 async def test_a_new_subscriber_begins_now_or_at_the_start(database: Database, admin: Admin, follow: Callable[..., Any]) -> None:
     await record(database, Counted(uuid4(), 1))
+    await below_the_horizon(admin)
     await follow(on(Counted, name="t.now")(copied))
     await record(database, Counted(uuid4(), 2))
     await until(admin, 1)
@@ -203,13 +212,6 @@ async def test_old_versions_are_heard_as_the_present_one(admin: Admin, follow: C
     await until(admin, 3)
     assert [row["number"] for row in await admin.fetch("SELECT number FROM effects ORDER BY place")] == [71, 72, 10]
     await until(admin, 1, "SELECT count(*) FROM parked_facts WHERE error LIKE 'NewerFact%'")
-
-
-async def below_the_horizon(admin: Admin) -> None:
-    """Until no transaction of the server, of whatever database, is older than what is committed here."""
-    async with asyncio.timeout(WAIT):
-        while not await admin.fetchval("SELECT max(tx) < pg_snapshot_xmin(pg_current_snapshot()) FROM events"):
-            await asyncio.sleep(0.05)
 
 
 async def test_the_next_facts_are_found_by_the_index_however_many_lie_ahead(database: Database, admin: Admin) -> None:
