@@ -113,6 +113,7 @@ async def test_a_poisonous_fact_holds_back_only_its_own_aggregate(database: Data
     await record(database, *(Counted(thing) for thing in good[:20]), Counted(bad, 0), *(Counted(thing) for thing in good[20:]))
     await record(database, Counted(bad, 1), Counted(bad, 2), Counted(good[0], 1))
     await until(admin, 41)
+    await until(admin, 3, "SELECT count(*) FROM parked_facts")
     parked = await admin.fetch("SELECT state, error FROM parked_facts ORDER BY tx, seq")
     assert [row["state"] for row in parked] == ["waiting", "behind", "behind"]
     assert parked[0]["error"] == "LookupError"
