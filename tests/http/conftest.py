@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from tests.http.site import Site, make_app
 
 from fortress.settings import Settings
+from fortress.testing.servers import server_names, server_url
+
+
+@pytest.fixture(scope="session", params=server_names()[:1])
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One server: what differs between them is the data layer's, whose own suites run on all."""
+    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+        yield url
 
 
 @pytest.fixture
