@@ -16,6 +16,10 @@ class NewerFact(FortressError):
     """A fact in a version that only a newer release knows."""
 
 
+class OlderFact(FortressError):
+    """A fact in a version of which nobody has said what it meant."""
+
+
 class Fact(msgspec.Struct, frozen=True):
     """Something that has happened; other domains may hear of it. Its first UUID field is what it happened to.
 
@@ -32,9 +36,10 @@ class Fact(msgspec.Struct, frozen=True):
         It is called once for each version between the fact's own and the present one. Values are as JSON holds them.
 
         Raises:
-            NotImplementedError: nobody has said how; a fact of version 2 or higher whose class does not is refused at the start.
+            OlderFact: nobody has said how; a fact of version 2 or higher whose class does not is refused at the start.
         """
-        raise NotImplementedError(f"{cls.__name__} does not say what its version {version} meant")
+        del fields
+        raise OlderFact(f"{cls.__name__} does not say what its version {version} meant")
 
     @property
     def aggregate(self) -> UUID:

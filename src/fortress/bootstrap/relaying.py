@@ -18,6 +18,7 @@ from fortress.events.relay.brokers import stream_at
 from fortress.events.relay.lease import Lease
 from fortress.events.relay.receiving import Inbox
 from fortress.events.relay.sending import Relay
+from fortress.events.relay.turns import OneAtATime
 from fortress.settings import Settings
 from fortress.telemetry.instruments import Merge
 from fortress.telemetry.metrics import Metrics
@@ -36,9 +37,7 @@ async def facts_exchanged(assembly: Assembly, container: Container, bus: Bus, he
             f"nobody here tells {', '.join(foreign)}, which a subscriber hears",
             hint="list the fact in its domain's manifest, or name the stream of the service that tells it in FORTRESS_BROKER_HEAR",
         )
-    parts = _parts(settings, facts_sent(assembly, settings), foreign, container, herald)
-    for part in parts:
-        bus.on(TOPIC, part.heard)
+    parts = _parts(settings, facts_sent(assembly, settings), foreign, container, bus, herald)
     tasks = [asyncio.create_task(part.run(), name="facts exchanged") for part in parts]
     try:
         yield
@@ -62,13 +61,16 @@ def foreign_facts(assembly: Assembly) -> Sequence[str]:
     return sorted(fact.__name__ for fact in heard - own - {Fact})
 
 
-def _parts(settings: Settings, own: Sequence[str], foreign: Sequence[str], container: Container, herald: Herald) -> list[Relay | Inbox]:
+def _parts(
+    settings: Settings, own: Sequence[str], foreign: Sequence[str], container: Container, bus: Bus, herald: Herald
+) -> list[OneAtATime]:
     if settings.broker_url is None:
         return []
     database, metrics = container.get(Database), container.get(Metrics)
     url, name, keep, holder = settings.broker_url.get_secret_value(), settings.broker_stream, settings.broker_keep, container.get(Ids).new()
     sending = Lease(database, f"to {name}", holder)
     relay = Relay(database, stream_at(url, name, keep), sending, container.get(Clock), source=name, names=own)
+    bus.on(TOPIC, relay.heard)
     _watch_relay(relay, name, metrics)
     inboxes = [
         Inbox(

@@ -5,6 +5,7 @@ Within a unit of work they ask the database, for a unit must see what it wrote.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Final, Generic, TypeVar
 
@@ -28,7 +29,7 @@ _ANYONE: Final = Reach.ANY
 _EVERYONE: Final = b""
 
 
-class CachedQuery(Query):
+class CachedQuery(Query, ABC):
     """A query whose answers are kept.
 
     Attributes:
@@ -84,8 +85,9 @@ class CachedQuery(Query):
             )
         return tables
 
+    @abstractmethod
     def _packing(self) -> tuple[Pack, Unpack]:
-        raise NotImplementedError
+        """How an answer travels to Redis, and back."""
 
     def _audience(self, principal: Principal) -> bytes:
         """Whom an answer to this caller is for: everyone, or who reaches only what is this person's own."""

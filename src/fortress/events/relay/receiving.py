@@ -14,8 +14,8 @@ import structlog
 from fortress.errors import Refusal, Unavailable
 from fortress.events.relay.envelope import Envelope, incoming
 from fortress.events.relay.lease import LONGER, Held, Lease
-from fortress.events.relay.stream import BrokerAway, Overtaken, Received, Stream
-from fortress.events.relay.turns import in_turn
+from fortress.events.relay.stream import Overtaken, Received, Stream
+from fortress.events.relay.turns import OneAtATime
 from fortress.failpoints import AFTER_EFFECT_BEFORE_ACK
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ _TAKE: Final = """
     SELECT (SELECT count(*) FROM moved) AS moved, (SELECT count(*) FROM taken) AS taken"""
 
 
-class Inbox:
+class Inbox(OneAtATime):
     """Reads one other service's stream for as long as the process lives.
 
     Args:
@@ -53,42 +53,20 @@ class Inbox:
     Attributes:
         taken: facts written since the start.
         refused: messages that were no facts; they are logged by their place, and the stream keeps them.
-        away: whether the broker did not answer when it was last asked.
     """
 
     def __init__(
         self, database: Database, stream: Stream, lease: Lease, *, source: str, heard: Collection[str], told: Callable[[], object]
     ) -> None:
-        self._database = database
-        self._stream = stream
-        self._lease = lease
+        super().__init__(database, stream, lease)
         self.source = source
         self._heard = frozenset(heard)
         self._told = told
         self.taken = 0
         self.refused = 0
-        self.away = False
 
-    def heard(self, _names: str) -> None:
-        """Facts of these names were recorded here; what others tell is asked for at the broker."""
-
-    async def run(self) -> None:
-        """Read until cancelled; whatever goes wrong is tried again."""
-        await in_turn(self._lease, self._receive, self._failed)
-
-    async def close(self) -> None:
-        """Let another process go on at once."""
-        try:
-            await self._lease.release()
-        except Unavailable:
-            # It ends by itself.
-            return
-        finally:
-            await self._stream.close()
-
-    async def _receive(self, held: Held) -> None:
+    async def _work(self, held: Held) -> None:
         """Read until the lease is another's. Raises what the stream and the database raise."""
-        await self._stream.open()
         self.away = False
         cursor = held.cursor
         while True:
@@ -143,9 +121,6 @@ class Inbox:
     def _refuse(self, received: Received, reason: str) -> None:
         self.refused += 1
         _log.error("inbox.refused", stream=self.source, place=received.cursor, reason=reason)
-
-    async def _failed(self, error: Exception) -> None:
-        self.away = isinstance(error, BrokerAway)
 
 
 def _columns(fact: Envelope) -> tuple[object, ...]:

@@ -15,7 +15,7 @@ from fortress.errors import Unavailable
 from fortress.events.relay.envelope import outgoing
 from fortress.events.relay.lease import Held, Lease
 from fortress.events.relay.stream import BrokerAway, Overtaken, Position, Stream
-from fortress.events.relay.turns import in_turn
+from fortress.events.relay.turns import OneAtATime
 from fortress.failpoints import AFTER_PUBLISH_BEFORE_MARK, BEFORE_PUBLISH
 from fortress.security import SYSTEM
 
@@ -39,7 +39,7 @@ class ForeignStream(BrokerAway):
     """The stream is further than this database has ever been: it was written from another one."""
 
 
-class Relay:
+class Relay(OneAtATime):
     """Sends what this service's domains have recorded, for as long as the process lives.
 
     Args:
@@ -49,13 +49,10 @@ class Relay:
     Attributes:
         sent: facts sent since the start.
         overtaken: times that another relay was found to have sent in our place.
-        away: whether the broker did not answer when it was last asked.
     """
 
     def __init__(self, database: Database, stream: Stream, lease: Lease, clock: Clock, *, source: str, names: Sequence[str]) -> None:
-        self._database = database
-        self._stream = stream
-        self._lease = lease
+        super().__init__(database, stream, lease)
         self._clock = clock
         self._source = source
         self._names = list(names)
@@ -63,7 +60,6 @@ class Relay:
         self._woken = asyncio.Event()
         self.sent = 0
         self.overtaken = 0
-        self.away = False
 
     def lag(self) -> float:
         """Seconds since the oldest fact was recorded that this process has seen and not sent; 0 when there is none."""
@@ -73,23 +69,8 @@ class Relay:
         """Facts of these names were recorded."""
         self._woken.set()
 
-    async def run(self) -> None:
-        """Relay until cancelled; whatever goes wrong is tried again."""
-        await in_turn(self._lease, self._relay, self._failed)
-
-    async def close(self) -> None:
-        """Let another process go on at once."""
-        try:
-            await self._lease.release()
-        except Unavailable:
-            # It ends by itself.
-            return
-        finally:
-            await self._stream.close()
-
-    async def _relay(self, held: Held) -> None:
+    async def _work(self, held: Held) -> None:
         """Send until the lease is another's. Raises what the stream and the database raise."""
-        await self._stream.open()
         position = await self._place(held)
         self.away = False
         while True:
@@ -140,7 +121,7 @@ class Relay:
 
     async def _failed(self, error: Exception) -> None:
         """While nothing can be sent, the oldest fact that waits still ages."""
-        self.away = isinstance(error, BrokerAway)
+        await super()._failed(error)
         self.overtaken += isinstance(error, Overtaken)
         try:
             held = await self._lease.claim()

@@ -1,47 +1,76 @@
-"""Does something that one process at a time may do, for as long as the process lives."""
+"""What one process at a time does to a stream, for as long as the process lives."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
 from fortress.errors import Unavailable
 from fortress.events.relay.lease import SECONDS, Held, Lease
-from fortress.events.relay.stream import BrokerAway, Overtaken
+from fortress.events.relay.stream import BrokerAway, Overtaken, Stream
 from fortress.retry import backoff
+
+if TYPE_CHECKING:
+    from fortress.data import Database
 
 _RETRY: Final = backoff(times=64, first=0.25, longest=5.0)
 _log = structlog.get_logger("fortress.relay")
 
-Work = Callable[[Held], Awaitable[None]]
-Failed = Callable[[Exception], Awaitable[None]]
 
-
-async def in_turn(lease: Lease, work: Work, failed: Failed) -> None:
-    """Do `work` whenever the lease is ours, until cancelled. It returns or raises when it can't go on, and is begun again.
+class OneAtATime(ABC):
+    """Work on a stream that one process at a time may do, begun again whenever it can't go on.
 
     Args:
-        lease: what one process has at a time.
-        work: what is done by whom has it.
-        failed: told of everything that `work` raised, before the next try.
+        lease: who has it does the work.
+
+    Attributes:
+        away: whether the broker did not answer when it was last asked.
     """
-    failures = 0
-    while True:
+
+    def __init__(self, database: Database, stream: Stream, lease: Lease) -> None:
+        self._database = database
+        self._stream = stream
+        self._lease = lease
+        self.away = False
+
+    async def run(self) -> None:
+        """Work whenever the lease is ours, until cancelled; whatever goes wrong is tried again."""
+        failures = 0
+        while True:
+            try:
+                held = await self._lease.claim()
+                if held is not None:
+                    await self._stream.open()
+                    await self._work(held)
+                    failures = 0
+            except Exception as error:
+                _say(self._lease.name, error)
+                await self._failed(error)
+                failures = min(failures + 1, _RETRY.times)
+                await asyncio.sleep(_RETRY.pause(failures) or 0)
+            else:
+                await asyncio.sleep(SECONDS / 4)
+
+    async def close(self) -> None:
+        """Let another process go on at once."""
         try:
-            held = await lease.claim()
-            if held is not None:
-                await work(held)
-                failures = 0
-        except Exception as error:
-            _say(lease.name, error)
-            await failed(error)
-            failures = min(failures + 1, _RETRY.times)
-            await asyncio.sleep(_RETRY.pause(failures) or 0)
-        else:
-            await asyncio.sleep(SECONDS / 4)
+            await self._lease.release()
+        except Unavailable:
+            # It ends by itself.
+            return
+        finally:
+            await self._stream.close()
+
+    @abstractmethod
+    async def _work(self, held: Held) -> None:
+        """Work until the lease is another's. Raises what the stream and the database raise."""
+
+    async def _failed(self, error: Exception) -> None:
+        """Take note of what `_work` raised, before the next try."""
+        self.away = isinstance(error, BrokerAway)
 
 
 def _say(name: str, error: Exception) -> None:
