@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import builtins
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from uuid import uuid4
@@ -15,11 +14,13 @@ import pytest
 from redis.asyncio import Redis
 from tests.cache.conftest import Process, Start
 from tests.cache.library import Book, Books, book, books
+from tests.proxy import Proxy
 
 from fortress.data import PageQuery
 from fortress.errors import CannotStart
 from fortress.limits.redis import open_client
 from fortress.security import SYSTEM
+from fortress.testing.servers import through
 
 
 @pytest.fixture
@@ -235,66 +236,25 @@ async def test_a_token_that_redis_has_lost_makes_answers_worthless(
     assert (other.loads, other.shelf("Books.all").shared_hits) == (1, 0)
 
 
-class Tap:
-    """Stands between a process and Redis: lets bytes through, holds them back, or is gone."""
-
-    def __init__(self, upstream: str) -> None:
-        host, _, port = upstream.removeprefix("redis://").partition("/")[0].partition(":")
-        self._upstream = (host, int(port))
-        self._open = asyncio.Event()
-        self._open.set()
-        self._writers: list[asyncio.StreamWriter] = []
-        self.refuses = False
-
-    async def listen(self) -> asyncio.Server:
-        return await asyncio.start_server(self._serve, "127.0.0.1", 0)
-
-    def freeze(self) -> None:
-        self._open.clear()
-
-    def cut(self) -> None:
-        self.refuses = True
-        for writer in self._writers:
-            writer.close()
-
-    def mend(self) -> None:
-        self.refuses = False
-        self._open.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self.refuses:
-            writer.close()
-            return
-        upstream, downstream = await asyncio.open_connection(*self._upstream)
-        self._writers += [writer, downstream]
-        await asyncio.gather(self._carry(reader, downstream), self._carry(upstream, writer))
-
-    async def _carry(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            while piece := await source.read(65_536):
-                await self._open.wait()
-                sink.write(piece)
-        sink.close()
-
-
 @pytest.fixture
-async def tap(redis_url: str) -> AsyncIterator[tuple[Tap, str]]:
-    tap = Tap(redis_url)
-    server = await tap.listen()
-    database = redis_url.rpartition("/")[2]
-    yield tap, f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/{database}"
-    tap.cut()
-    server.close()
+async def tap(redis_url: str) -> AsyncIterator[tuple[Proxy, str]]:
+    tap = Proxy(redis_url)
+    await tap.open()
+    yield tap, through(redis_url, tap.port)
+    await tap.close()
 
 
 @pytest.mark.parametrize("trouble", ["frozen", "gone"])
 async def test_redis_in_trouble_costs_a_moment_and_nothing_else(
-    start: Start, process: Process, emma: Book, tap: tuple[Tap, str], trouble: str
+    start: Start, process: Process, emma: Book, tap: tuple[Proxy, str], trouble: str
 ) -> None:
     between, url = tap
     troubled = await start(redis_at=url, patience=0.05)
     await troubled.settled()
-    (between.freeze if trouble == "frozen" else between.cut)()
+    if trouble == "frozen":
+        between.freeze()
+    else:
+        await between.close()
     answers = [await books.by_id.maybe(troubled.reader(), id=uuid4()) for _ in range(50)]
     assert (answers, troubled.loads) == ([None] * 50, 50)
     assert troubled.memory.shared is not None
@@ -303,7 +263,10 @@ async def test_redis_in_trouble_costs_a_moment_and_nothing_else(
         await books.save(unit, msgspec.structs.replace(emma, copies=8))
     await troubled.caught_up()
     assert [one.copies for one in await books.all(troubled.reader())] == [8]
-    between.mend()
+    if trouble == "frozen":
+        between.thaw()
+    else:
+        await between.open()
     await troubled.settled()
     assert await books.by_id.maybe(process.reader(), id=(missing := uuid4())) is None
     await process.settled()
@@ -312,16 +275,16 @@ async def test_redis_in_trouble_costs_a_moment_and_nothing_else(
 
 
 async def test_after_a_connection_broke_nothing_that_was_there_is_believed(
-    start: Start, process: Process, emma: Book, tap: tuple[Tap, str], redis: Redis, shared_prefix: str
+    start: Start, process: Process, emma: Book, tap: tuple[Proxy, str], redis: Redis, shared_prefix: str
 ) -> None:
     """It may have been a failover to a server that has not heard of the last changes."""
     between, url = tap
     cut_off = await start(redis_at=url, patience=0.2)
     await cut_off.settled()
     before = await redis.get(f"{shared_prefix}mark:everything")
-    between.cut()
+    await between.close()
     assert await books.by_id.maybe(cut_off.reader(), id=uuid4()) is None
-    between.mend()
+    await between.open()
 
     async def changed() -> bool:
         await books.by_id.maybe(cut_off.reader(), id=uuid4())

@@ -23,6 +23,7 @@ from fortress.testing.callers import Callers
 from fortress.testing.client import Caller, Client
 from fortress.testing.databases import Databases
 from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
+from fortress.testing.servers import server_names, server_url
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -79,6 +80,13 @@ class Shell:
         self.ann = await Callers(client, ADMIN, ADMIN_PASSWORD).person("ann")
         self.key = (await client.post("/api-keys", {"name": "nightly", "scopes": ["orders:read"]}, as_=self.ann)).json()["id"]
         await self._app.stop()
+
+
+@pytest.fixture(scope="session", params=server_names()[:1])
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One server: what differs between them is the data layer's, whose own suites run on all."""
+    with server_url(request.param, request.config.rootpath) as url:
+        yield url
 
 
 @pytest.fixture

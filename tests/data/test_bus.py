@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import asyncpg
 import pytest
+from tests.proxy import Proxy
 
 from fortress.clock import SystemClock
 from fortress.data.bus import CERTAIN_SECONDS, MAX_PAYLOAD, Bus, message, publish
-from fortress.testing.servers import through, wire_to
+from fortress.testing.servers import through
 
 if TYPE_CHECKING:
     Connection = asyncpg.Connection[asyncpg.Record]
@@ -40,61 +40,6 @@ class Events:
             while self.told.count(what) < times:
                 self._new.clear()
                 await self._new.wait()
-
-
-class Freezable:
-    """A TCP proxy in front of PostgreSQL that can stop passing bytes without closing anything."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._flowing = asyncio.Event()
-        self._flowing.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self.port = 0
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        self._server.close()
-        # Who was let in at the last moment is there only after a turn of the loop, and is gone only after another.
-        for _ in range(3):
-            await asyncio.sleep(0)
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    def freeze(self) -> None:
-        self._flowing.clear()
-
-    def thaw(self) -> None:
-        self._flowing.set()
-
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            out_reader, out_writer = await wire_to(self._url)
-        except BaseException:
-            writer.transport.abort()
-            raise
-        for source, sink in ((reader, out_writer), (out_reader, writer)):
-            task = asyncio.create_task(self._pump(source, sink))
-            self._tasks.add(task)
-
-    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        try:
-            with suppress(OSError):
-                while data := await source.read(65536):
-                    await self._flowing.wait()
-                    sink.write(data)
-                    await sink.drain()
-        finally:
-            sink.transport.abort()
-            with suppress(OSError):
-                await sink.wait_closed()
 
 
 @pytest.fixture
@@ -137,11 +82,11 @@ async def open_bus(events: Events, connect: Connect) -> AsyncIterator[OpenBus]:
 
 
 @pytest.fixture
-async def proxy(data_url: str) -> AsyncIterator[Freezable]:
-    proxy = Freezable(data_url)
-    await proxy.start()
+async def proxy(data_url: str) -> AsyncIterator[Proxy]:
+    proxy = Proxy(data_url)
+    await proxy.open()
     yield proxy
-    await proxy.stop()
+    await proxy.close()
 
 
 async def becomes(bus: Bus, *, certain: bool) -> None:
@@ -208,7 +153,7 @@ async def test_a_killed_connection_is_noticed_at_once_and_replaced(
 
 
 async def test_a_frozen_network_ends_the_certainty_in_time(
-    open_bus: OpenBus, proxy: Freezable, data_url: str, connection: Connection, events: Events
+    open_bus: OpenBus, proxy: Proxy, data_url: str, connection: Connection, events: Events
 ) -> None:
     async def through_proxy() -> Connection:
         return await asyncpg.connect(through(data_url, proxy.port), timeout=SOON, ssl=False)

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
+from tests.proxy import Proxy
 
 from fortress.clock import SystemClock
 from fortress.data import Database, DatabaseFault, Entity, Key, Repository, change, insert, many, param, select
 from fortress.data.connections import Connections, PoolObserver, Traffic
 from fortress.errors import CannotStart, Unavailable
 from fortress.security.principal import SYSTEM
-from fortress.testing.servers import through, wire_to
+from fortress.testing.servers import through
 
 if TYPE_CHECKING:
     from tests.data.conftest import Create, Open
@@ -293,63 +294,26 @@ async def test_the_statements_of_a_connection_are_bounded(database: Database) ->
     assert await kept.connection.fetchval("SELECT count(*) FROM pg_prepared_statements") <= 514
 
 
-async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(65_536):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
-class Wire:
-    """A wire to PostgreSQL that can be cut: what a restart looks like from here."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._server: asyncio.Server | None = None
-        self._writers: list[asyncio.StreamWriter] = []
-        self._tasks: list[asyncio.Task[None]] = []
-        self.port = 0
-
-    async def join(self) -> None:
-        self._server = await asyncio.start_server(self._take, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._writers, self._tasks = [], []
-        await self._server.wait_closed()
-
-    async def _take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far, back = await wire_to(self._url)
-        self._writers += [writer, back]
-        self._tasks += [asyncio.create_task(forward(reader, back)), asyncio.create_task(forward(far, writer))]
-
-
 async def test_a_server_that_goes_and_comes_back_is_an_interruption(connect: Open, data_url: str, create: Create) -> None:
     await create(Mark)
-    wire = Wire(data_url)
-    await wire.join()
+    wire = Proxy(data_url)
+    await wire.open()
     database = await connect(through(data_url, wire.port))
     await asyncio.gather(*(marks.all(database.reader(SYSTEM)) for _ in range(4)))
-    await wire.cut()
+    await wire.close()
     for _ in range(3):
         answers = await asyncio.gather(*(marks.all(database.reader(SYSTEM)) for _ in range(8)), return_exceptions=True)
         assert all(isinstance(answer, Unavailable) for answer in answers), answers
         with pytest.raises(Unavailable):
             async with database.unit(SYSTEM) as unit:
                 await marks.put(unit, id=uuid4(), name="lost")
-    await wire.join()
+    await wire.open()
     assert await marks.all(database.reader(SYSTEM)) == []
     async with database.unit(SYSTEM) as unit:
         assert await marks.put(unit, id=uuid4(), name="kept") == 1
     assert (database.readers.in_use, database.writers.in_use) == (0, 0)
     await database.close()
-    await wire.cut()
+    await wire.close()
 
 
 async def test_a_server_that_does_not_answer_is_given_up(connect: Open) -> None:

@@ -180,7 +180,7 @@ class World:
 @pytest.fixture(scope="session", params=server_names()[:1])
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """One server: what differs between them is the data layer's, whose own suites, the events' and the shop's run on all."""
-    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+    with server_url(request.param, request.config.rootpath) as url:
         yield url
 
 

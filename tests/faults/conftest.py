@@ -35,7 +35,7 @@ else:
 @pytest.fixture(scope="session")
 def fault_databases(request: pytest.FixtureRequest) -> Iterator[Databases]:
     """Makes databases on one server only: what is tested here is what processes do to each other."""
-    with server_url(server_names()[0], Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+    with server_url(server_names()[0], request.config.rootpath) as url:
         yield Databases(url)
 
 

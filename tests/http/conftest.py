@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from tests.http.site import Site, make_app
@@ -15,7 +14,7 @@ from fortress.testing.servers import server_names, server_url
 @pytest.fixture(scope="session", params=server_names()[:1])
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """One server: what differs between them is the data layer's, whose own suites run on all."""
-    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+    with server_url(request.param, request.config.rootpath) as url:
         yield url
 
 

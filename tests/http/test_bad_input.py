@@ -8,17 +8,12 @@ from collections.abc import Iterable, Iterator
 from time import perf_counter
 from typing import Any
 
-import pytest
 from tests.http.site import Site
 
 from fortress.http.binding import read_signature
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
 from fortress.testing.client import Reply
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 INTERNAL = re.compile(
     rb"Traceback|File \"|SELECT |INSERT |UPDATE |/src/|\.py\b|0x[0-9a-f]{6}|asyncpg|sqlalchemy|pydantic|msgspec|granian|PostgreSQL|Python/|"

@@ -7,15 +7,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import pytest
 from tests.http.site import Site
 
 from fortress.http.routes import Route
 from fortress.testing.client import NOBODY, Reply
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 ALWAYS = {
     "strict-transport-security": "max-age=31536000; includeSubDomains",

@@ -16,11 +16,19 @@ import pytest
 from tests.providers.browser import Browser
 
 from fortress.testing.client import Client
+from fortress.testing.servers import server_names, server_url
 
 HERE: Final = Path(__file__).parent
 SECRET: Final = "what the client and the issuer share"
 ORIGIN: Final = "http://127.0.0.1:8000"
 _NEEDED: Final = ("package.json", "package-lock.json")
+
+
+@pytest.fixture(scope="session", params=server_names()[:1])
+def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """One server: what an issuer says does not depend on the database."""
+    with server_url(request.param, request.config.rootpath) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

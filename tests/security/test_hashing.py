@@ -303,11 +303,13 @@ async def test_no_more_hashes_run_at_once_than_there_are_threads() -> None:
 
 async def test_what_hashes_took_is_given_back_once_nobody_signs_in(hasher: PasswordHasher, monkeypatch: pytest.MonkeyPatch) -> None:
     given, loop = asyncio.Event(), asyncio.get_running_loop()
-    monkeypatch.setattr("fortress.security.hashing._IDLE_SECONDS", 0)
     monkeypatch.setattr("fortress.heap.give_back", lambda: loop.call_soon_threadsafe(given.set))
+    monkeypatch.setattr("fortress.security.hashing._IDLE_SECONDS", 3600)
     stored = await hasher.hash("correct horse")
     await hasher.verify(stored, "correct horse")
     assert not given.is_set(), "not between two hashes"
+    monkeypatch.setattr("fortress.security.hashing._IDLE_SECONDS", 0)
+    await hasher.verify(stored, "correct horse")
     await asyncio.wait_for(given.wait(), 10)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable
+from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
@@ -42,8 +43,9 @@ class Signature(NamedTuple):
     returns: Any
 
 
+@cache
 def read_signature(route: Route) -> Signature:
-    """The route's signature.
+    """The route's signature; read once, however many versions serve the route and whoever else asks for it.
 
     Raises:
         CannotStart: a path parameter is not taken, or a parameter has no type.

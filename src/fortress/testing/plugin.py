@@ -28,7 +28,7 @@ from fortress.testing.network import loopback_only
 from fortress.testing.nursery import Nursery
 from fortress.testing.processes import ServerProcess
 from fortress.testing.rollback import RolledBackDatabase
-from fortress.testing.servers import NATS, REDIS, REDIS_URL, answers, server_names, server_url
+from fortress.testing.servers import NATS, REDIS, REDIS_URL, answers, forget_server, server_names, server_url
 from fortress.testing.subscribers import Subscribers
 
 if TYPE_CHECKING:
@@ -54,10 +54,16 @@ def pytest_report_header() -> list[str]:
     return [f"fortress: PostgreSQL {', '.join(server_names())}; Redis {redis}; NATS {nats}"]
 
 
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last process of a run gives back what its server took."""
+    if not hasattr(config, "workerinput"):
+        forget_server(config.rootpath)
+
+
 @pytest.fixture(scope="session", params=server_names())
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """The owner's URL on each PostgreSQL server there is."""
-    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+    with server_url(request.param, request.config.rootpath) as url:
         yield url
 
 

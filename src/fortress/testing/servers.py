@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +14,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from fortress.data.embedded import EmbeddedServer
+from fortress.data.embedded_lock import exclusive
 
 LOCAL: Final = ("127.0.0.1", 5432)
 LOCAL_URL: Final = "postgresql://postgres@127.0.0.1:5432/postgres"
@@ -21,6 +24,9 @@ NATS: Final = ("127.0.0.1", 4222)
 NATS_URL: Final = "nats://127.0.0.1:4222"
 # What a test loses with the machine is no loss.
 _QUICK: Final = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "300"}
+# A database of a test's own is some 600 files, and making them on a disk that others use takes longer than most tests.
+_MEMORY: Final = Path("/dev/shm")
+_LEAST_FREE: Final = 2 * 1024**3
 
 
 def server_names() -> list[str]:
@@ -31,15 +37,35 @@ def server_names() -> list[str]:
 
 
 @contextmanager
-def server_url(name: str, directory: Path) -> Iterator[str]:
-    """The owner's URL on the server of this name, for as long as the tests need it."""
+def server_url(name: str, project: Path) -> Iterator[str]:
+    """The owner's URL on the server of this name, for as long as the tests of the project in that folder need it."""
     if name == "given":
         yield os.environ["FORTRESS_DATABASE_URL"]
     elif name == "local":
         yield LOCAL_URL
     else:
-        with EmbeddedServer(directory, settings=_QUICK) as server:
+        with EmbeddedServer(_home(project), settings=_QUICK) as server:
             yield server.url("postgres")
+
+
+def forget_server(project: Path) -> None:
+    """Give the memory back that the project's own server took, unless somebody still uses it."""
+    home = _in_memory(project)
+    if home.exists():
+        with exclusive(home.with_name(f"{home.name}.lock")):
+            if not (home / "data" / "postmaster.pid").exists():
+                shutil.rmtree(home)
+
+
+def _home(project: Path) -> Path:
+    """Where the project's own server keeps its data: in memory, where the system has room there."""
+    if os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _LEAST_FREE:
+        return _in_memory(project)
+    return project / ".fortress" / "test-postgres"
+
+
+def _in_memory(project: Path) -> Path:
+    return _MEMORY / f"fortress-{os.getuid()}-{hashlib.sha256(os.fsencode(project)).hexdigest()[:12]}" / "postgres"
 
 
 async def wire_to(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

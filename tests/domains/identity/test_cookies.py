@@ -14,10 +14,7 @@ from fortress.http.cookies import MOST_BYTES
 from fortress.settings import Settings
 from fortress.testing.callers import FROM_OUR_PAGE, PASSWORD, Callers, cookies_of
 from fortress.testing.client import Caller, Client, Reply
-from fortress.testing.servers import server_names
 
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 ACCESS, REFRESH = "__Host-fortress-access", "__Host-fortress-refresh"
 OURS = "https://shop.example"
 FOREIGN_ORIGINS = [

@@ -17,10 +17,6 @@ from tests.domains.identity.second_factors import App, Later, asked, bearer, enr
 
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 FAILED = (401, "auth.second_step_failed")
 

@@ -16,10 +16,6 @@ from fortress.security.directory import CallerDirectory
 from fortress.settings import Settings
 from fortress.testing.callers import Callers
 from fortress.testing.client import Caller, Client, Reply
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 WEEK = 168
 

@@ -15,10 +15,6 @@ from tests.domains.identity.software_authenticator import SoftwareAuthenticator
 from fortress.security.encoding import from_base64url, to_base64url
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 INVALID = (401, "auth.invalid_passkey")
 EMPTY = {"clientDataJSON": "e30", "authenticatorData": "AA", "signature": "AA"}

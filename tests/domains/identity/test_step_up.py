@@ -14,10 +14,6 @@ from fortress import Fortress
 from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
-from fortress.testing.servers import server_names
-
-# Nothing here depends on the database's version: one server is enough.
-pytestmark = pytest.mark.parametrize("postgres_server", server_names()[-1:], indirect=True, scope="session")
 
 STALE = (401, "auth.reauthentication_required")
 LOCKED = (401, "auth.second_factor_required")

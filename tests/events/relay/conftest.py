@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -19,7 +18,7 @@ Another = Callable[[], Stream]
 @pytest.fixture(scope="session", params=server_names()[:1])
 def postgres_server(request: pytest.FixtureRequest) -> Iterator[str]:
     """One server is enough here: brokers are what differs."""
-    with server_url(request.param, Path(request.config.rootpath) / ".fortress" / "test-postgres") as url:
+    with server_url(request.param, request.config.rootpath) as url:
         yield url
 
 
