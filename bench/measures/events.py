@@ -1,4 +1,4 @@
-"""Facts through subscribers: fact-p50, fact-p99, fact-rate, order-facts."""
+"""Facts through subscribers: fact-p50, fact-p99, fact-rate."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import asyncpg
 from bench.fortress_server import new_database
 from bench.rows import Outcome
 from bench.run import Measure, Run, figure
-from bench.statistics import ratios, summarize
+from bench.statistics import summarize
 from fortress.clock import SystemClock, TimeOrderedIds
 from fortress.data import Database, Entity, Key, Unit
 from fortress.data.bus import Bus
@@ -25,22 +25,17 @@ from fortress.events.following import TOPIC, FactKinds, Followers, Herald, follo
 from fortress.security import SYSTEM
 from fortress.settings import Settings
 
-_KEYS: Final = ("fact-p50", "fact-p99", "fact-rate", "order-facts")
+_KEYS: Final = ("fact-p50", "fact-p99", "fact-rate")
 _LATENCIES: Final = 300
 _PAUSE: Final = 0.02
 _FACTS: Final = 20_000
-_ORDERS: Final = 150
 _SECONDS: Final = 60.0
 _TABLES: Final = """
-CREATE TABLE bench_effects (id uuid PRIMARY KEY, thing uuid NOT NULL);
-CREATE TABLE bench_orders (id uuid PRIMARY KEY, thing uuid NOT NULL);
-CREATE TABLE bench_stock (id uuid PRIMARY KEY, stock bigint NOT NULL);
-INSERT INTO bench_stock VALUES ('00000000-0000-0000-0000-000000000001', 1000000)"""
+CREATE TABLE bench_effects (id uuid PRIMARY KEY, thing uuid NOT NULL)"""
 _BACKLOG: Final = """
 INSERT INTO events (id, at, name, version, aggregate, actor_id, request_id, payload)
 SELECT gen_random_uuid(), now(), 'Placed', 1, id, id, 'bench', jsonb_build_object('thing', id, 'buyer', id, 'total', '12.50')
 FROM (SELECT gen_random_uuid() AS id FROM generate_series(1, $1)) AS one"""
-_TAKE: Final = "UPDATE bench_stock SET stock = stock - 1 WHERE stock > 0 RETURNING stock"
 
 
 class Placed(Fact, frozen=True):
@@ -59,14 +54,6 @@ class BenchEffect(Entity, frozen=True):
     thing: UUID
 
 
-class BenchOrder(Entity, frozen=True):
-    """What an order writes."""
-
-    __tablename__ = "bench_orders"
-    id: Key
-    thing: UUID
-
-
 def take(run: Run) -> Sequence[Outcome]:
     run.say("facts through subscribers")
     return asyncio.run(_take(run, new_database(run, "bench_events")))
@@ -79,14 +66,12 @@ async def _take(run: Run, url: str) -> Sequence[Outcome]:
         await connection.execute(_TABLES)
         slow = sorted(await _latencies(url))
         rates = [await _rate(url, connection) for _ in range(run.http_rounds)]
-        with_facts, without = await _orders(url, run.http_rounds)
     finally:
         await connection.close()
     return [
         figure("fact-p50", summarize([slow[len(slow) // 2]]), samples=len(slow)),
         figure("fact-p99", summarize([slow[int(len(slow) * 0.99)]]), samples=len(slow)),
         figure("fact-rate", summarize(rates), facts=_FACTS),
-        figure("order-facts", ratios(with_facts, without), with_ms=_ms(with_facts), without_ms=_ms(without)),
     ]
 
 
@@ -122,37 +107,8 @@ async def _rate(url: str, connection: Any) -> float:
         return _FACTS / (time.perf_counter() - began)
 
 
-async def _orders(url: str, rounds: int) -> tuple[list[float], list[float]]:
-    """Seconds for some orders, one after another: with fact, audit row and two subscribers, and with none of these."""
-    ours, theirs = [], []
-    pair = (on(Placed, name="bench.first")(_write), on(Placed, name="bench.second")(_listen))
-    for _ in range(rounds):
-        async with _database(url) as writing, _database(url) as reading:
-            theirs.append(await _placed(writing, told=False))
-            async with _following(url, writing, reading, *pair):
-                ours.append(await _placed(writing, told=True))
-    return ours, theirs
-
-
-async def _placed(database: Database, *, told: bool) -> float:
-    began = time.perf_counter()
-    for _ in range(_ORDERS):
-        async with database.unit(SYSTEM) as unit:
-            await unit.run(_TAKE)
-            order = uuid4()
-            unit.add([BenchOrder(order, order)])
-            if told:
-                unit.record(Placed(order, order, "12.50"))
-                unit.audit("bench.placed", target=order, detail={"total": "12.50"})
-    return time.perf_counter() - began
-
-
 async def _write(fact: Placed, unit: Unit, event: Event) -> None:
     unit.add([BenchEffect(event.id, fact.thing)])
-
-
-async def _listen(_fact: Placed) -> None:
-    pass
 
 
 @asynccontextmanager
@@ -184,10 +140,6 @@ async def _following(url: str, writing: Database, reading: Database, *subscriber
 
 def _nothing(kind: type[Any]) -> Any:
     raise LookupError(kind)
-
-
-def _ms(seconds: Sequence[float]) -> float:
-    return round(sorted(seconds)[len(seconds) // 2] / _ORDERS * 1000, 3)
 
 
 MEASURE: Final = Measure(_KEYS, take)

@@ -20,6 +20,20 @@ from bench.project.people import (
     make_people,
 )
 from bench.project.routes import CONSTANT, CONSTANT_USER, LIMITED, constant_route, limited
+from bench.project.told import (
+    Effect,
+    Effects,
+    Placed,
+    SmallOrder,
+    SmallOrders,
+    SmallOrderService,
+    Stock,
+    Stocks,
+    hear,
+    place_and_tell,
+    place_quietly,
+    write,
+)
 from fortress import Fortress
 from fortress.domain import Domain
 from fortress.domains import standard
@@ -41,11 +55,24 @@ def create_app(routes: int = _USUAL_ROUTES) -> Fortress:
     several = [constant_route(number) for number in range(routes)]
     bench = Domain(
         name="bench",
-        services=[PeopleService, PeopleRecords, SealedPeople, PlainPeople, KeptPeople, KeptService],
+        services=[
+            PeopleService,
+            PeopleRecords,
+            SealedPeople,
+            PlainPeople,
+            KeptPeople,
+            KeptService,
+            SmallOrderService,
+            Stocks,
+            SmallOrders,
+            Effects,
+        ],
+        facts=[Placed],
+        handlers=[write, hear],
         permissions=[CONSTANT, LIMITED],
         roles=[CONSTANT_USER],
-        models=[SealedPerson, PlainPerson],
-        routes=[*several, limited, list_plain, list_sealed, kept_constant, kept_people],
+        models=[SealedPerson, PlainPerson, Stock, SmallOrder, Effect],
+        routes=[*several, limited, list_plain, list_sealed, kept_constant, kept_people, place_quietly, place_and_tell],
         migrations=Path(__file__).parent / "migrations",
         personal=PeopleRecords,
         demo=make_people,

@@ -130,8 +130,9 @@ class Worker:
 
     async def _turn(self) -> None:
         """Begin what there is room for, then wait for news."""
-        worker = await self._registered()
+        # First of all: what comes while the rest goes on, a stop too, is not to be missed.
         self._news.clear()
+        worker = await self._registered()
         if self._clock.monotonic() - self._looked >= LOOK_SECONDS:
             await self._store.promote(self._clock.now())
             self._looked = self._clock.monotonic()
