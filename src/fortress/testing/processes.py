@@ -18,7 +18,9 @@ from fortress.settings import PREFIX
 from fortress.testing.nursery import Child, Nursery
 
 START_SECONDS: Final = 40.0
-STOP_SECONDS: Final = 20.0
+# More than a server gives its own workers (FORTRESS_KILL_SECONDS) before it kills them.
+STOP_SECONDS: Final = 40.0
+_LAST_WORDS: Final = 4000
 _PAUSE: Final = 0.05
 _PROGRESS: Final = "·"
 # As Granian says it.
@@ -27,6 +29,10 @@ _LOST: Final = b"Unexpected exit from worker"
 
 class DidNotStart(AssertionError):
     """The server ended, or did not answer in time; shows what it said."""
+
+
+class DidNotStop(AssertionError):
+    """The server had not ended in time, and was killed; shows what it said last."""
 
 
 class ServerProcess:
@@ -143,12 +149,13 @@ class ServerProcess:
         return self.wait()
 
     def wait(self, seconds: float = STOP_SECONDS) -> int:
-        """The exit code, when it ends by itself; what does not is killed, and raises TimeoutExpired."""
+        """The exit code, when it ends by itself; what does not is killed, and raises DidNotStop."""
         try:
             return self._running.wait(seconds)
         except subprocess.TimeoutExpired:
+            said = self.said()[-_LAST_WORDS:]
             self.kill9()
-            raise
+            raise DidNotStop(said) from None
 
     def kill9(self) -> None:
         """End the whole group at once, as a power cut would."""

@@ -23,7 +23,7 @@ LOOK_SECONDS: Final = 1.0
 # Even one that hears nothing follows, so that its next look does not begin long ago.
 KEEP_UP_SECONDS: Final = 30.0
 # What comes sooner after the last pass waits for it, so that facts of a steady stream share their turns.
-GAP_SECONDS: Final = 0.015
+GAP_SECONDS: Final = 0.03
 # While an older transaction holds facts back, one looks whether it has ended, less and less often.
 _HELD: Final = backoff(times=64, first=0.004, longest=0.25)
 _AWAY: Final = backoff(times=64, first=0.25, longest=5.0)
