@@ -12,6 +12,20 @@ MAX_TASKS = 1000
 _log = structlog.get_logger("fortress.background")
 
 
+def end_if_cancelled() -> None:
+    """End this task here, when that was asked for and the asking was lost on the way.
+
+    For loops over clients of others: on Python 3.11 `asyncio.wait_for`, which redis-py and nats-py send by, loses a cancellation
+    that comes at the moment in which it ends, and a loop that is cancelled once would go on for ever.
+
+    Raises:
+        CancelledError: the task was told to end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 class Background:
     """Runs coroutines beside the requests. What must not be lost is a job, not this."""
 

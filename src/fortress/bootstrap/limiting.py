@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from fortress.background import end_if_cancelled
 from fortress.clock import Clock
 from fortress.data import Database
 from fortress.errors import CannotStart
@@ -41,6 +42,7 @@ async def limit_store(settings: Settings, database: Database, clock: Clock) -> A
 async def keep_sweeping(store: LimitStore) -> None:
     """Forget idle limits, some batches at a time; a store that is away is swept next time."""
     while True:
+        end_if_cancelled()
         await asyncio.sleep(SWEEP_SECONDS)
         with suppress(Exception):
             for _ in range(MOST_BATCHES):

@@ -15,6 +15,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
+from fortress.background import end_if_cancelled
 from fortress.breaker import Breaker
 from fortress.cache.envelope import LARGEST, Envelopes
 from fortress.cache.plan import Plan
@@ -138,6 +139,7 @@ class Shared:
     async def keep_telling(self) -> None:
         """Tell Redis what was heard, as long as the process lives; what it did not hear, again."""
         while True:
+            end_if_cancelled()
             await self._wake.wait()
             if not await self._told_one():
                 await asyncio.sleep(_PAUSE)

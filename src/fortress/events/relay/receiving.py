@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from fortress.background import end_if_cancelled
 from fortress.errors import Refusal, Unavailable
 from fortress.events.relay.envelope import Envelope, incoming
 from fortress.events.relay.lease import LONGER, Held, Lease
@@ -70,6 +71,7 @@ class Inbox(OneAtATime):
         self.away = False
         cursor = held.cursor
         while True:
+            end_if_cancelled()
             received = await self._stream.read(cursor, BATCH, READ_SECONDS)
             if received:
                 await self._written(held, [(one, self._heard_in(one)) for one in received])

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from fortress.background import end_if_cancelled
 from fortress.clock import Clock
 from fortress.errors import Unavailable
 from fortress.events.relay.envelope import outgoing
@@ -74,6 +75,7 @@ class Relay(OneAtATime):
         position = await self._place(held)
         self.away = False
         while True:
+            end_if_cancelled()
             self._woken.clear()
             rows = await self._rows(position)
             if rows:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from fortress.background import end_if_cancelled
 from fortress.errors import Unavailable
 from fortress.events.relay.lease import SECONDS, Held, Lease
 from fortress.events.relay.stream import BrokerAway, Overtaken, Stream
@@ -40,6 +41,7 @@ class OneAtATime(ABC):
         """Work whenever the lease is ours, until cancelled; whatever goes wrong is tried again."""
         failures = 0
         while True:
+            end_if_cancelled()
             try:
                 held = await self._lease.claim()
                 if held is not None:
