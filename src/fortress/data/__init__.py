@@ -30,6 +30,7 @@ from fortress.data.reader import Reader
 from fortress.data.refusals import Contended, DatabaseFault, Moved, UnitFailed
 from fortress.data.repository import Repository
 from fortress.data.retry import retrying
+from fortress.data.savepoint import Savepoint
 from fortress.data.unit import Isolation, Unit
 
 __all__ = [
@@ -60,6 +61,7 @@ __all__ = [
     "Reader",
     "References",
     "Repository",
+    "Savepoint",
     "Sql",
     "Text",
     "Unique",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
 from fortress.clock import Clock, Ids
-from fortress.data import Database, Page, PageQuery, Unit
+from fortress.data import Database, Page, PageQuery, Savepoint, Unit
 from fortress.domains.access.contract import ADMINISTRATOR, Access
 from fortress.domains.identity.contract import EmailTaken, NotYourself, People, Person, UserStatus
 from fortress.domains.identity.events import PasswordChanged, UserDisabled, UserEnabled, UserSignedUp
@@ -93,7 +94,7 @@ class AccountService(People):
         if owner is None and not await self._create(user):
             owner = await self._owner(user.email)
         if owner is not None:
-            await self._remember_attempt(owner)
+            await self._remember_attempt(owner, user)
         return user
 
     async def person(self, id: UUID) -> Person | None:
@@ -209,8 +210,7 @@ class AccountService(People):
         """Whether the account is there now; False when the address was taken."""
         try:
             async with self._database.unit(by) as unit:
-                await self._users.add(unit, user)
-                await self._access.welcome(unit, user.id, roles)
+                await (await self._entered(unit, user, roles)).keep()
                 unit.record(UserSignedUp(user_id=user.id))
                 unit.audit("users.signed_up", target=user.id)
                 if user.verified_at is None:
@@ -223,8 +223,19 @@ class AccountService(People):
         found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
         return None if found is None else found.id
 
-    async def _remember_attempt(self, owner: UUID) -> None:
+    async def _entered(self, unit: Unit, user: User, roles: Sequence[str] = ()) -> Savepoint:
+        """The account and its roles, written; the savepoint before them."""
+        before = Savepoint(unit)
+        await before.set()
+        await self._users.add(unit, user)
+        await self._access.welcome(unit, user.id, roles)
+        return before
+
+    async def _remember_attempt(self, owner: UUID, wanted: User) -> None:
+        """Tell the owner. An account of nobody is written and taken back: without it the time would tell that there is an owner."""
         async with self._database.unit(ANONYMOUS) as unit:
+            nobody = msgspec.structs.replace(wanted, email=f"{wanted.id}@nobody.invalid")
+            await (await self._entered(unit, nobody)).take_back()
             unit.audit("users.sign_up_repeated", target=owner)
             await self._notices.tell(unit, owner, letters.ALREADY_SIGNED_UP, NOTHING)
 
