@@ -7,6 +7,7 @@ can stop it.
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import partial
 from typing import Final
 from uuid import UUID
 
@@ -147,7 +148,7 @@ class EmailChangeService:
             unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
             told = letters.EMAIL_CHANGE_ORDERED if spoken_for else letters.EMAIL_CHANGE_ASKED
             await self._notices.tell(unit, user.id, told, letters.Carried(old), to=user.email)
-        self._background.start(self._write_to_new(user.id, new_email, new))
+        self._background.start_unseen(partial(self._write_to_new, user.id, new_email, new))
 
     async def _write_to_new(self, user: UUID, new_email: str, token: str) -> None:
         """Beside the request: what it takes depends on whether the address is somebody's."""

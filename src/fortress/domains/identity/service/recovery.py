@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -61,7 +62,7 @@ class RecoveryService:
 
     def forgot(self, email: str) -> None:
         """Send a token to this address, if it has an account; beside the request, so that nobody can tell (ASVS V6.3.8)."""
-        self._background.start(self._forgot(email))
+        self._background.start_unseen(partial(self._forgot, email))
 
     async def start_for(self, id: UUID, by: Principal) -> None:
         """Send a token to somebody, who chooses the password themself: an administrator neither sets nor sees one (ASVS V6.4.6).

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fortress.background import Background
 from fortress.clock import Clock
 from fortress.data import Database, Unit
@@ -44,7 +46,7 @@ class EmailVerification:
 
     def resend(self, email: str) -> None:
         """Send another token, if there is an unproved account of this address; beside the request, so that nobody can tell."""
-        self._background.start(self._resend(email))
+        self._background.start_unseen(partial(self._resend, email))
 
     async def verify(self, token: str) -> None:
         """The address is proved.
