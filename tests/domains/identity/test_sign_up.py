@@ -125,7 +125,7 @@ async def test_an_address_in_use_costs_the_same_work(world: World) -> None:
             await world.get(AccountService).sign_up(SignUpWish("ann@example.com", PASSWORD, None))
             trips.append(count.round_trips)
         await world.posted()
-    assert trips == [2, 2]
+    assert trips == [7, 7]
     assert len(world.letters.sent) == 4
 
 
