@@ -33,6 +33,8 @@ check: install ## lint, format, types, fences, sizes
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/fortress openapi --check
+	$(BIN)/fortress openapi shop.app:app --check --folder examples/shop/openapi
 	$(if $(wildcard tests/architecture),$(BIN)/pytest -q tests/architecture)
 
 bench: install ## the budgets, measured here, beside their bars

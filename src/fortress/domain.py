@@ -14,6 +14,7 @@ import msgspec
 from fortress.data import Entity, Unit
 from fortress.events import Fact, Job, Subscriber
 from fortress.http.routes import Route
+from fortress.http.versions import Past
 from fortress.mail import NotificationKind
 from fortress.security.permissions import Permission, Role
 from fortress.settings import Settings
@@ -72,6 +73,7 @@ class Domain(msgspec.Struct, frozen=True):
     Attributes:
         name: lower case; its tables, permissions and migrations go by it.
         routes: the module of its REST handlers, or several of them, or the routes themselves.
+        versions: the shapes that older versions of its routes have.
         services: classes that the assembly makes, each once; their constructors say what they need by type.
         door: the Protocol that other domains may ask for; a service of this domain implements it.
         models: its tables.
@@ -87,6 +89,7 @@ class Domain(msgspec.Struct, frozen=True):
 
     name: str
     routes: ModuleType | Sequence[Any] = ()
+    versions: Sequence[Past] = ()
     services: Sequence[type[Any]] = ()
     door: type[Any] | None = None
     permissions: Sequence[Permission] = ()

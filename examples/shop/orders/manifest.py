@@ -20,6 +20,7 @@ orders = Domain(
     facts=[OrderPlaced, OrderCancelled, StockLow],
     models=[Order, Product, Sale],
     routes=rest,
+    versions=[rest.V1],
     handlers=[handlers, look_at_shelves],
     notifications=[handlers.PLACED, handlers.CANCELLED],
     templates=templates_beside(__name__),

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from fortress import NotFound
 from fortress.data import Page, PageQuery
-from fortress.http import PUBLIC, Created, Input, get, per_minute, post
+from fortress.http import PUBLIC, Created, Input, Past, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock
 from shop.orders.models import Order, Product
@@ -45,7 +45,24 @@ class PlaceOrder(Input):
         return dict(counted)
 
 
+class Money(msgspec.Struct, frozen=True):
+    """An amount of a currency (ISO 4217)."""
+
+    amount: Decimal
+    currency: str
+
+
 class ProductView(msgspec.Struct, frozen=True):
+    """A product; the price says its currency."""
+
+    id: UUID
+    sku: str
+    name: str
+    price: Money
+    in_stock: bool
+
+
+class ProductViewV1(msgspec.Struct, frozen=True):
     """A product as v1 shows it: the price as a decimal."""
 
     id: UUID
@@ -55,35 +72,19 @@ class ProductView(msgspec.Struct, frozen=True):
     in_stock: bool
 
 
-class Money(msgspec.Struct, frozen=True):
-    """An amount of a currency (ISO 4217)."""
-
-    amount: Decimal
-    currency: str
+def product_in_v1(product: ProductView) -> ProductViewV1:
+    """As v1 shows it: the amount, which was always in euros."""
+    return ProductViewV1(product.id, product.sku, product.name, product.price.amount, product.in_stock)
 
 
-class PricedProductView(msgspec.Struct, frozen=True):
-    """A product as v2 shows it: the price says its currency."""
-
-    id: UUID
-    sku: str
-    name: str
-    price: Money
-    in_stock: bool
+V1: Final = Past(1, deprecated=date(2026, 11, 1), sunset=date(2027, 11, 1), answers=[product_in_v1])
 
 
-@get("/products", allow=PUBLIC, limit=per_minute(600), until=1, deprecated=date(2026, 11, 1), sunset=date(2027, 11, 1))
+@get("/products", allow=PUBLIC, limit=per_minute(600))
 async def list_products(query: PageQuery, orders: OrderService, principal: Principal) -> Page[ProductView]:
     """List the products."""
     page = await orders.on_sale(query, principal)
-    return Page([ProductView(p.id, p.sku, p.name, p.price, p.stock > 0) for p in page.items], page.next)
-
-
-@get("/products", allow=PUBLIC, limit=per_minute(600), since=2)
-async def list_priced_products(query: PageQuery, orders: OrderService, principal: Principal) -> Page[PricedProductView]:
-    """List the products."""
-    page = await orders.on_sale(query, principal)
-    return Page([_priced(product) for product in page.items], page.next)
+    return Page([_shown(product) for product in page.items], page.next)
 
 
 @post("/orders", allow=PLACE, limit=per_minute(60), errors=[OutOfStock])
@@ -111,5 +112,5 @@ async def cancel_order(order_id: UUID, orders: OrderService, principal: Principa
     return await orders.cancel(order_id, principal)
 
 
-def _priced(product: Product) -> PricedProductView:
-    return PricedProductView(product.id, product.sku, product.name, Money(product.price, "EUR"), product.stock > 0)
+def _shown(product: Product) -> ProductView:
+    return ProductView(product.id, product.sku, product.name, Money(product.price, "EUR"), product.stock > 0)

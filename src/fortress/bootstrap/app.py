@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
 
 from fortress import failpoints
 from fortress.bootstrap.assembly import Assembly, SetLimit
+from fortress.bootstrap.describing import described
 from fortress.bootstrap.runtime import Replacements, Runtime, mail_templates
 from fortress.clock import Clock, Ids, SystemClock, TimeOrderedIds
 from fortress.data.migration import Migrations
@@ -20,6 +22,7 @@ from fortress.domain import Domain
 from fortress.errors import CannotStart
 from fortress.http.drain import DrainState
 from fortress.http.identify import Scheme
+from fortress.http.openapi import openapi_document
 from fortress.http.problems import ErrorShape
 from fortress.http.request import Receive, Scope, Send
 from fortress.mail import Mailer
@@ -118,6 +121,10 @@ class Fortress:
                 f"plain HTTP on {settings.host} would be open to all (SEC001)",
                 hint="set FORTRESS_TLS_CERT and FORTRESS_TLS_KEY, or name the proxy in FORTRESS_TRUSTED_PROXIES",
             )
+
+    def document(self, version: int) -> dict[str, Any]:
+        """The OpenAPI document of a version, without a server: what `fortress openapi` freezes and compares."""
+        return openapi_document(described(self.assemble(), self._clock), version=version, title=self.title, server="")
 
     def migrations(self, settings: Settings, say: Say) -> Migrations:
         """The migrations of every domain, on the owner's connection."""

@@ -18,9 +18,10 @@ from fortress.errors import BrokenRule, BrokenRules, CannotStart
 from fortress.events import Fact, Subscriber
 from fortress.events.following import FactKinds
 from fortress.http import docs, health, wellknown
-from fortress.http.checks import role_breaches, route_breaches
+from fortress.http.checks import past_breaches, role_breaches, route_breaches
 from fortress.http.docs import document_route
 from fortress.http.routes import Route
+from fortress.http.versions import Passages
 from fortress.job import Job
 from fortress.limits.policy import Limit
 from fortress.mail import Kinds
@@ -59,6 +60,9 @@ class Assembly:
         roles = [(domain.name, role) for domain in domains for role in domain.roles]
         breaches: list[BrokenRule] = [*route_breaches(declared), *role_breaches(roles, declared, ADMINISTRATOR)]
         breaches += personal_breaches(domains)
+        pasts = [(domain.name, past) for domain in domains for past in domain.versions]
+        self.passages = Passages(past for _, past in pasts)
+        breaches += past_breaches(pasts, declared, current)
         if breaches:
             raise BrokenRules(breaches)
         routes: list[Route] = [*self._own_routes(), *declared]

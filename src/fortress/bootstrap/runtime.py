@@ -340,6 +340,8 @@ class Runtime:
             provide=self.container.get,
             measure=self.metrics.route,
             max_body=self.settings.max_body,
+            passages=self.assembly.passages,
+            clock=self._clock,
         )
 
     def _edge(self, table: RouteTable, identify: Identify, limiter: Limiter) -> Edge:

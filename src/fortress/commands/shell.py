@@ -12,6 +12,7 @@ from fortress.commands.jobs import jobs_app
 from fortress.commands.keys import keys_app
 from fortress.commands.mail import mail_app
 from fortress.commands.migrate import migrate_app
+from fortress.commands.openapi import OpenApiCommand
 from fortress.commands.project import LoadApp, Project
 from fortress.commands.role import role_app
 from fortress.commands.serve import ServeCommand
@@ -30,7 +31,8 @@ def shell(load: LoadApp) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,
     )
-    for command in (ServeCommand(project).serve, WorkerCommand(project).worker, inspect.check, inspect.routes, inspect.doctor):
+    serving = (ServeCommand(project).serve, WorkerCommand(project).worker)
+    for command in (*serving, inspect.check, inspect.routes, inspect.doctor, OpenApiCommand(project).openapi):
         app.command()(command)
     app.add_typer(migrate_app(project.migrations), name="migrate")
     app.add_typer(audit_app(project.verify_audit_log), name="audit")

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from fortress.context import current
 from fortress.data.pages import Page, PageQuery
@@ -19,16 +19,18 @@ from fortress.data.retry import retrying
 from fortress.errors import CannotStart
 from fortress.http import answers
 from fortress.http.answers import Answer
-from fortress.http.inputs import read_json, read_query, refuse_query
+from fortress.http.inputs import invalid, read_json, read_query, refuse_query
 from fortress.http.pages import read_page_query, render_page
 from fortress.http.request import Request
 from fortress.http.router import parameters_of
 from fortress.http.routes import Handler, Route
+from fortress.http.versions import Passage, Shift
 from fortress.security.principal import Principal
 
 Provide = Callable[[type[Any]], Any]
 Render = Callable[[Any, Request], Answer]
 Call = Callable[[Request], Awaitable[Answer]]
+Arguments = Callable[[Request], Awaitable[dict[str, Any]]]
 
 
 class Signature(NamedTuple):
@@ -76,13 +78,22 @@ def read_signature(route: Route) -> Signature:
     return Signature(tuple(in_path), body, query, named.get(Principal), named.get(Request), services, hints.get("return"))
 
 
-def bind(route: Route, provide: Provide) -> Call:
-    """The coroutine function that answers a request by calling the route's handler."""
-    signature = read_signature(route)
+def signature_of(route: Route, passage: Passage) -> Signature:
+    """The signature as the clients of one version see it."""
+    return read_signature(route)._replace(body=passage.body, returns=passage.returns)
+
+
+def bind(route: Route, provide: Provide, passage: Passage) -> Call:
+    """The coroutine function that answers a request by calling the route's handler, in the shapes of one version."""
+    signature = signature_of(route, passage)
     handler = route.handler if route.verb == "GET" else _again_when_contended(route.handler)
     render = renderer(signature.returns)
     fixed = {name: provide(kind) for name, kind in signature.services.items()}
     arguments = _arguments(signature, fixed)
+    if passage.raised is not None:
+        arguments = _with_raised_body(arguments, passage.raised)
+    if passage.lowered is not None:
+        handler = _lowering(handler, passage.lowered)
 
     async def call(request: Request) -> Answer:
         return render(await handler(**await arguments(request)), request)
@@ -99,7 +110,30 @@ def _again_when_contended(handler: Handler) -> Handler:
     return run
 
 
-def _arguments(signature: Signature, fixed: dict[str, Any]) -> Callable[[Request], Awaitable[dict[str, Any]]]:
+def _lowering(handler: Handler, lowered: Shift) -> Handler:
+    """What answers in an older shape."""
+
+    async def run(**given: Any) -> Any:
+        return lowered(await handler(**given))
+
+    return run
+
+
+def _with_raised_body(arguments: Arguments, raised: Shift) -> Arguments:
+    """What reads an older shape of the body, and hands on the current one."""
+
+    async def read(request: Request) -> dict[str, Any]:
+        given = await arguments(request)
+        try:
+            given["data"] = raised(given["data"])
+        except ValidationError as error:
+            raise invalid(error, "/") from None
+        return given
+
+    return read
+
+
+def _arguments(signature: Signature, fixed: dict[str, Any]) -> Arguments:
     path, body, query, principal, request_name = signature[:5]
 
     async def arguments(request: Request) -> dict[str, Any]:

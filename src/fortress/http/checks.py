@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import date
 from typing import Any
 
 from fortress.errors import BrokenRule
+from fortress.http.binding import read_signature
 from fortress.http.routes import Route
+from fortress.http.versions import Past, shape_within
 from fortress.limits.policy import Limit
 from fortress.security.permissions import Everything, Permission, Public, Role
 
@@ -15,6 +18,29 @@ def route_breaches(declared: Iterable[Any]) -> Iterator[BrokenRule]:
     """The rules that these routes break; anything that is not a Route has no policy at all."""
     for item in declared:
         yield from _of_route(item) if isinstance(item, Route) else (_foreign(item),)
+
+
+def past_breaches(pasts: Iterable[tuple[str, Past]], declared: Iterable[Any], current: int) -> Iterator[BrokenRule]:
+    """The rules that these pasts break: each ends, before the current version, and changes what some route has.
+
+    Args:
+        pasts: each with the name of the domain that declares it.
+        declared: the routes of every domain.
+        current: the newest version.
+    """
+    signatures = [read_signature(item) for item in declared if isinstance(item, Route)]
+    known = {shape_within(one.returns) for one in signatures} | {one.body for one in signatures}
+    for domain, past in sorted(pasts, key=lambda pair: -pair[1].version):
+        where = f"domain {domain}"
+        if not 1 <= past.version < current:
+            yield BrokenRule("API003", f"the past of v{past.version} is not past", where, f"The current version is v{current}.")
+        if past.sunset < past.deprecated:
+            yield BrokenRule("API003", f"v{past.version} stops before it is discouraged", where, "Clients need time (RFC 9745).")
+        for name, newer, older in past.changes():
+            if newer not in known:
+                why = "No route has the shape that it starts from, so it would never run. Name the handler's own shape, or take it out."
+                yield BrokenRule("API003", f"{name} changes nothing in v{past.version}", where, why)
+            known.add(older)
 
 
 def role_breaches(roles: Iterable[tuple[str, Role]], declared: Iterable[Any], owner: str) -> Iterator[BrokenRule]:
@@ -50,6 +76,8 @@ def _of_route(route: Route) -> Iterator[BrokenRule]:
     since, until = route.policy.get("since", 1), route.policy.get("until")
     if since < 1 or (until is not None and until < since):
         yield BrokenRule("API003", f"{what} is in no version", route.place, "Versions go from `since` to `until`, counted from 1.")
+    if route.policy.get("sunset", date.max) < route.policy.get("deprecated", date.min):
+        yield BrokenRule("API003", f"{what} stops before it is discouraged", route.place, "Clients need time (RFC 9745).")
     if until is not None and "sunset" not in route.policy:
         why = "Clients must know when it stops. Add deprecated=date(…) and sunset=date(…)."
         yield BrokenRule("API003", f"{what} ends after v{until} without a sunset date", route.place, why)

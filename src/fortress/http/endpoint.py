@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from fortress.http.answers import Header
-from fortress.http.binding import Call
+from fortress.http.binding import Call, Signature
+from fortress.http.headers import Ending
 from fortress.http.routes import Route
 from fortress.limits.policy import Limit
 from fortress.security.permissions import Need
@@ -30,6 +31,8 @@ class Endpoint:
         proof: what it asks of the caller's proof beyond that; None: nothing.
         call: the handler, bound.
         limit_name: what its limit is counted under; the same for every version of a route.
+        ending: when this version of it stops, if that is known.
+        signature: what it takes and gives, in its version's shapes.
         identified: False when nothing in it depends on who asks.
         headers: that all its answers carry.
         max_body: bytes.
@@ -37,6 +40,7 @@ class Endpoint:
 
     __slots__ = (
         "call",
+        "ending",
         "headers",
         "identified",
         "limit",
@@ -47,6 +51,7 @@ class Endpoint:
         "prefix",
         "proof",
         "route",
+        "signature",
         "template",
     )
 
@@ -65,6 +70,8 @@ class Endpoint:
         identified: bool,
         route: Route | None = None,
         proof: Proof | None = None,
+        signature: Signature | None = None,
+        ending: Ending | None = None,
     ) -> None:
         self.template = template
         self.prefix = prefix
@@ -78,3 +85,5 @@ class Endpoint:
         self.identified = identified
         self.route = route
         self.proof = proof
+        self.signature = signature
+        self.ending = ending

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from email.utils import format_datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from fortress.http.answers import Header
-from fortress.http.routes import Policy
 
 _YEAR: Final = int(timedelta(days=365).total_seconds())
 
@@ -27,17 +26,22 @@ SECURITY: Final[tuple[Header, ...]] = (
 )
 
 
-def ending(policy: Policy, path: str, current: int) -> tuple[Header, ...]:
-    """`Deprecation` (RFC 9745), `Sunset` (RFC 8594) and the successor's address of a route that ends."""
-    until = policy.get("until")
-    if until is None or until >= current:
-        return ()
+class Ending(NamedTuple):
+    """The last version of an address, since when it is discouraged, and when it stops."""
+
+    last: int
+    deprecated: date | None
+    sunset: date | None
+
+
+def ending_headers(ending: Ending, path: str) -> tuple[Header, ...]:
+    """`Deprecation` (RFC 9745), `Sunset` (RFC 8594) and the successor's address of what ends."""
     headers: list[Header] = []
-    if "deprecated" in policy:
-        headers.append((b"deprecation", b"@%d" % _midnight(policy["deprecated"]).timestamp()))
-    if "sunset" in policy:
-        headers.append((b"sunset", format_datetime(_midnight(policy["sunset"]), usegmt=True).encode()))
-    successor = f"/api/v{until + 1}{path}"
+    if ending.deprecated is not None:
+        headers.append((b"deprecation", b"@%d" % midnight(ending.deprecated).timestamp()))
+    if ending.sunset is not None:
+        headers.append((b"sunset", format_datetime(midnight(ending.sunset), usegmt=True).encode()))
+    successor = f"/api/v{ending.last + 1}{path}"
     headers.append((b"link", f'<{successor}>; rel="successor-version"'.encode()))
     return tuple(headers)
 
@@ -48,5 +52,6 @@ def replacing(defaults: Sequence[Header], own: Sequence[Header]) -> list[Header]
     return [header for header in defaults if header[0] not in names]
 
 
-def _midnight(day: date) -> datetime:
+def midnight(day: date) -> datetime:
+    """The day's first moment (UTC)."""
     return datetime.combine(day, time(), UTC)

@@ -28,13 +28,14 @@ from fortress.errors import (
     UnsupportedMedia,
 )
 from fortress.http.answers import Accepted, Answer, Created, SeeOther
-from fortress.http.binding import Signature, read_signature, value_type
+from fortress.http.binding import Signature, value_type
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
 from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
+from fortress.http.versions import VersionGone
 from fortress.security.permissions import FACTORS, Public
 from fortress.security.proof import ReauthenticationRequired, SecondFactorRequired
 
@@ -80,8 +81,8 @@ class ProblemDocument(msgspec.Struct):
 
 def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str, server: str) -> dict[str, Any]:
     """The document of `version`: its operations with permissions, limits and every refusal they may answer."""
-    served = [endpoint for endpoint in endpoints if endpoint.prefix == f"/api/v{version}" and endpoint.route]
-    described = [(endpoint, endpoint.route, read_signature(endpoint.route)) for endpoint in served if endpoint.route]
+    served = [endpoint for endpoint in endpoints if endpoint.prefix == f"/api/v{version}"]
+    described = [(endpoint, endpoint.route, endpoint.signature) for endpoint in served if endpoint.route and endpoint.signature]
     components, refs = _components([signature for _, _, signature in described])
     paths: dict[str, dict[str, Any]] = {}
     for endpoint, route, signature in described:
@@ -112,19 +113,27 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         "summary": summary.strip().rstrip("."),
         "tags": [route.handler.__module__.split(".")[-2]],
         "parameters": [*_path_parameters(route.path), *_query_parameters(signature)],
-        "responses": _responses(route, signature, refs),
+        "responses": _responses(endpoint, route, signature, refs),
         "security": [] if isinstance(allow, Public) else _SECURITY,
         "x-permission": None if isinstance(allow, Public) else allow.name,
         "x-limit": {"quota": limit.quota, "window": limit.window},
         **_proof(endpoint),
+        **_ending(endpoint),
     }
     if description.strip():
         operation["description"] = description.strip()
-    if "until" in route.policy and any(name == b"deprecation" for name, _ in endpoint.headers):
-        operation["deprecated"] = True
     if signature.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[signature.body]}}}
     return operation
+
+
+def _ending(endpoint: Endpoint) -> dict[str, Any]:
+    """That this version of the operation is discouraged, and the day on which it stops."""
+    ending = endpoint.ending
+    if ending is None:
+        return {}
+    sunset = {"x-sunset": ending.sunset.isoformat()} if ending.sunset else {}
+    return {"deprecated": True, "x-successor": f"v{ending.last + 1}", **sunset}
 
 
 def _proof(endpoint: Endpoint) -> dict[str, Any]:
@@ -173,7 +182,7 @@ def _without_nul(schema: Any) -> Any:
     return said
 
 
-def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
+def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     status, body = _success(signature, refs)
     responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
     if signature.returns is Answer:
@@ -182,7 +191,7 @@ def _responses(route: Route, signature: Signature, refs: dict[Any, dict[str, Any
     if status == 201:
         responses["201"]["headers"] = _LOCATION
     by_status: dict[int, list[type[Refusal]]] = {}
-    for refusal in _refusals(route, signature):
+    for refusal in _refusals(endpoint, route, signature):
         by_status.setdefault(refusal.status, []).append(refusal)
     for code, refusals in sorted(by_status.items()):
         responses[str(code)] = _problem(refusals, refs)
@@ -198,7 +207,7 @@ def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int
     return status, {"content": {"application/json": {"schema": refs[value]}}}
 
 
-def _refusals(route: Route, signature: Signature) -> list[type[Refusal]]:
+def _refusals(endpoint: Endpoint, route: Route, signature: Signature) -> list[type[Refusal]]:
     """All that this route may refuse with; each status is listed once, with its codes."""
     refusals: list[type[Refusal]] = [BadRequest, Invalid, TooManyRequests, Unavailable, Fault]
     if not isinstance(route.policy["allow"], Public):
@@ -206,6 +215,8 @@ def _refusals(route: Route, signature: Signature) -> list[type[Refusal]]:
         refusals += [Unauthenticated, SecondFactorRequired, Forbidden]
     if "fresh" in route.policy:
         refusals.append(ReauthenticationRequired)
+    if endpoint.ending is not None and endpoint.ending.sunset is not None:
+        refusals.append(VersionGone)
     if signature.path:
         refusals.append(NotFound)
     if signature.body is not None:
@@ -215,7 +226,8 @@ def _refusals(route: Route, signature: Signature) -> list[type[Refusal]]:
 
 def _problem(refusals: Sequence[type[Refusal]], refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     described = "; ".join(f"`{refusal.code}` {refusal.title}" for refusal in refusals)
-    return {"description": described, "content": {"application/problem+json": {"schema": refs[ProblemDocument]}}}
+    codes = [refusal.code for refusal in refusals]
+    return {"description": described, "x-codes": codes, "content": {"application/problem+json": {"schema": refs[ProblemDocument]}}}
 
 
 def _components(signatures: Sequence[Signature]) -> tuple[dict[str, Any], dict[Any, dict[str, Any]]]:

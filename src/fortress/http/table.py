@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from fortress.clock import Clock
 from fortress.errors import CannotStart, MethodNotAllowed, NotFound, Refusal
 from fortress.http.answers import Answer
-from fortress.http.binding import Call, Provide, bind, read_signature
+from fortress.http.binding import Call, Provide, bind, read_signature, signature_of
 from fortress.http.endpoint import Endpoint, Measure
-from fortress.http.headers import SECURITY, ending
+from fortress.http.headers import SECURITY, Ending, ending_headers
 from fortress.http.request import Request
 from fortress.http.router import Router
 from fortress.http.routes import Route
+from fortress.http.versions import Passages, ending_on
 from fortress.limits.policy import Limit, per_minute
 from fortress.security.permissions import PUBLIC, PermissionTable
 from fortress.security.proof import proof_of
@@ -32,16 +34,29 @@ class RouteTable:
         provide: gives a handler the services that it asks for.
         measure: gives the counter of a method and template.
         max_body: bytes; a route's own bound may only be lower.
+        passages: the way from the handlers' shapes to those of older versions.
+        clock: tells when a version has ended.
     """
 
     def __init__(
-        self, routes: Iterable[Route], *, current: int, permissions: PermissionTable, provide: Provide, measure: MeasureOf, max_body: int
+        self,
+        routes: Iterable[Route],
+        *,
+        current: int,
+        permissions: PermissionTable,
+        provide: Provide,
+        measure: MeasureOf,
+        max_body: int,
+        passages: Passages,
+        clock: Clock,
     ) -> None:
         self._current = current
         self._permissions = permissions
         self._provide = provide
         self._measure = measure
         self._max_body = max_body
+        self._passages = passages
+        self._clock = clock
         self._router: Router[Endpoint] = Router()
         self._missing: dict[str, Endpoint] = {}
         self.endpoints: list[Endpoint] = []
@@ -59,10 +74,8 @@ class RouteTable:
         return (self._other(method, by_method) if by_method else self._not_found), ()
 
     def _add(self, route: Route) -> None:
-        call = bind(route, self._provide)
         for version in self._versions(route):
-            prefix = f"/api/v{version}" if version else ""
-            endpoint = self._endpoint(route, call, prefix)
+            endpoint = self._endpoint(route, version)
             self.endpoints.append(endpoint)
             try:
                 self._router.add(route.verb, endpoint.template, endpoint)
@@ -76,9 +89,14 @@ class RouteTable:
             return (0,)
         return range(route.policy.get("since", 1), min(route.policy.get("until", self._current), self._current) + 1)
 
-    def _endpoint(self, route: Route, call: Call, prefix: str) -> Endpoint:
+    def _endpoint(self, route: Route, version: int) -> Endpoint:
         policy = route.policy
+        prefix = f"/api/v{version}" if version else ""
         template = prefix + route.path
+        declared = read_signature(route)
+        passage = self._passages.of(declared.body, declared.returns, version)
+        ending = passage.ending or self._ending(route)
+        call = bind(route, self._provide, passage)
         need = self._permissions.need(policy["allow"])
         return Endpoint(
             route=route,
@@ -87,13 +105,22 @@ class RouteTable:
             need=need,
             limit=policy["limit"],
             limit_name=policy["limit"].group or f"{route.verb} {route.path}",
-            call=call,
-            headers=(*ending(policy, route.path, self._current), *SECURITY),
+            call=ending_on(ending, self._clock, call) if ending else call,
+            headers=(*ending_headers(ending, route.path), *SECURITY) if ending else SECURITY,
             measure=self._measure(route.verb, template),
             max_body=min(policy.get("max_body", self._max_body), self._max_body),
-            identified=bool(need.mask) or read_signature(route).principal is not None,
+            identified=bool(need.mask) or declared.principal is not None,
+            signature=signature_of(route, passage),
+            ending=ending,
             proof=proof_of(policy.get("fresh"), policy.get("factor", 1)),
         )
+
+    def _ending(self, route: Route) -> Ending | None:
+        """The end that a route declares itself."""
+        until = route.policy.get("until")
+        if until is None or until >= self._current:
+            return None
+        return Ending(until, route.policy.get("deprecated"), route.policy.get("sunset"))
 
     def _other(self, method: str, by_method: Mapping[str, Endpoint]) -> Endpoint:
         """The answer to a method that a known path does not have: OPTIONS is answered, the rest is refused."""
