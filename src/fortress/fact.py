@@ -16,6 +16,10 @@ class NewerFact(FortressError):
     """A fact in a version that only a newer release knows."""
 
 
+class UndeclaredFact(FortressError):
+    """A fact that no domain declares: nobody who reads the log would know what it is."""
+
+
 class OlderFact(FortressError):
     """A fact in a version of which nobody has said what it meant."""
 

@@ -25,6 +25,7 @@ from fortress.data import (
     UnitFailed,
 )
 from fortress.errors import Conflict, Invalid, TooLarge
+from fortress.fact import UndeclaredFact
 from fortress.failpoints import FailpointError
 from fortress.security.principal import SYSTEM
 
@@ -252,6 +253,19 @@ async def test_a_fact_that_lies_about_its_type_is_refused(database: Database) ->
         async with database.unit(ME) as unit:
             unit.record(ThingMade("not an id", "a"))  # type: ignore[arg-type]
     assert await kept(database) == 0
+
+
+async def test_a_fact_that_nobody_declares_is_refused(database: Database) -> None:
+    database.declare([ThingMade])
+
+    class ThingLost(ThingMade, frozen=True):
+        pass
+
+    async with database.unit(ME) as unit:
+        unit.record(ThingMade(uuid4(), "a"))
+        with pytest.raises(UndeclaredFact, match=r"ThingLost.*facts="):
+            unit.record(ThingLost(uuid4(), "a"))
+    assert [event.name for event in await events.all(database.reader(SYSTEM))] == ["ThingMade"]
 
 
 async def test_the_logs_are_bounded(database: Database) -> None:

@@ -29,6 +29,7 @@ from fortress.domains.identity.service.pairs import TokenPair
 from fortress.domains.identity.service.signing_in import SignInService
 from fortress.domains.identity.service.starting import Device
 from fortress.domains.notifications.service import Sender
+from fortress.events.following import FactKinds
 from fortress.limits.limiter import Limiter
 from fortress.limits.memory import MemoryStore
 from fortress.mail import Kinds, Mail, Mailer, Templates
@@ -106,6 +107,7 @@ class World:
         self.ring = ring
         self.hasher = PasswordHasher(8, 1, threads=2, queue=500)
         assembly = self.assembly = Assembly(standard, current=1)
+        database.declare(assembly.declared_facts)
         self.permissions = assembly.permissions
         self.container = Container(self._parts(), assembly.classes, assembly.doors)
 
@@ -127,6 +129,7 @@ class World:
             Mailer: self.letters,
             Metrics: self.metrics,
             Kinds: self.assembly.kinds,
+            FactKinds: self.assembly.facts,
             Templates: mail_templates(self.assembly, self.settings, None),
             Limiter: Limiter(MemoryStore(self.clock), self.clock, 1.0, 1),
             LeakedPasswords: LeakedPasswords(),

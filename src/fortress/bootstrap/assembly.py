@@ -49,7 +49,8 @@ class Assembly:
         _refuse_twice("job", [job.name for domain in domains for job in domain.jobs()])
         _refuse_twice("subscriber", [one.name for domain in domains for one in domain.subscribers()])
         self.domains = tuple(domains)
-        self.facts = FactKinds(_facts(domains))
+        self.declared_facts = [fact for domain in domains for fact in domain.facts]
+        self.facts = FactKinds(_facts(domains, self.declared_facts))
         self.current = current
         self.permissions = PermissionTable(
             (permission for domain in domains for permission in domain.permissions),
@@ -141,9 +142,8 @@ def personal_breaches(domains: Sequence[Domain]) -> Iterator[BrokenRule]:
             yield BrokenRule("SEC002", what, f"domain {domain.name}", why)
 
 
-def _facts(domains: Sequence[Domain]) -> list[type[Fact]]:
+def _facts(domains: Sequence[Domain], declared: Sequence[type[Fact]]) -> list[type[Fact]]:
     """The declared ones, and those of other services that somebody hears."""
-    declared = [fact for domain in domains for fact in domain.facts]
     heard = [fact for domain in domains for one in domain.subscribers() for fact in one.facts]
     return list(dict.fromkeys([*declared, *(fact for fact in heard if fact is not Fact)]))
 

@@ -34,7 +34,7 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
-from fortress.events.following import FactLog, Herald, logs_of
+from fortress.events.following import FactKinds, FactLog, Herald, logs_of
 from fortress.events.following.watch import LogWatch
 from fortress.events.jobs.keeping import KEEP_SECONDS, Keeping
 from fortress.events.jobs.watch import QueueWatch
@@ -136,6 +136,7 @@ class Runtime:
         self._stack.push_async_callback(self.background.finish, GRACE_SECONDS)
         self.metrics.watch_hashing(self.hasher)
         self.database = await self._stack.enter_async_context(await self._database())
+        self.database.declare(self.assembly.declared_facts)
         for pool in (self.database.readers, self.database.writers):
             self.metrics.watch_pool(pool)
         personal = self.database.personal
@@ -284,6 +285,7 @@ class Runtime:
             Background: self.background,
             Mailer: self._mailer(),
             Kinds: self.assembly.kinds,
+            FactKinds: self.assembly.facts,
             Templates: mail_templates(self.assembly, settings, self._replaced.templates),
             Limiter: self.limiter,
             LeakedPasswords: LeakedPasswords(self._leak_service()),

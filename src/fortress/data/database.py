@@ -20,6 +20,7 @@ from fortress.data.reader import Reader, Rows
 from fortress.data.refusals import refusal
 from fortress.data.unit import Isolation, Tools, Unit
 from fortress.errors import CannotStart
+from fortress.fact import Fact
 from fortress.security.principal import Principal
 from fortress.security.wrapping import Wrapping
 from fortress.settings import Settings
@@ -118,6 +119,10 @@ class Database:
         `told` is called in this process as soon as the commit is known; all others hear it on the bus, under TOPIC.
         """
         self._tools.audience = Audience(tables, told, self._ids)
+
+    def declare(self, facts: Iterable[type[Fact]]) -> None:
+        """From now on a unit of work records these facts and no others."""
+        self._tools.journal.declared = frozenset(facts)
 
     def hear(self, names: Iterable[str], heard: Callable[[Collection[str]], object]) -> None:
         """From now on `heard` is called after each commit that recorded facts of these names, with the names.

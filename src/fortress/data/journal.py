@@ -14,7 +14,7 @@ from fortress.data.columns import Default, Generated, Key, Sql
 from fortress.data.entity import Entity, Index, desc
 from fortress.data.queue import JobEntry, carried
 from fortress.errors import TooLarge
-from fortress.fact import Fact, encoded
+from fortress.fact import Fact, UndeclaredFact, encoded
 from fortress.job import Job
 from fortress.security.principal import Principal
 
@@ -81,11 +81,16 @@ class EventEntry(Entity, frozen=True):
 
 
 class Journal:
-    """Makes the rows of both logs and of the queue, with the request and the caller that they belong to."""
+    """Makes the rows of both logs and of the queue, with the request and the caller that they belong to.
+
+    Attributes:
+        declared: the facts that domains declare; None, until somebody has said which those are, takes any.
+    """
 
     def __init__(self, clock: Clock, ids: Ids) -> None:
         self._clock = clock
         self._ids = ids
+        self.declared: frozenset[type[Fact]] | None = None
 
     def audited(self, actor: Principal, action: str, target: object, detail: dict[str, Any]) -> AuditEntry:
         """The audit row of an action; what a command did names the operator who ran it, and what a subscriber did the subscriber.
@@ -119,9 +124,12 @@ class Journal:
         """The row of a fact.
 
         Raises:
+            UndeclaredFact: no domain declares it.
             TooLarge: the fact has more than 16 KiB as JSON.
             msgspec.ValidationError: a field does not hold what it says.
         """
+        if self.declared is not None and type(fact) not in self.declared:
+            raise UndeclaredFact(f"no domain declares {type(fact).__qualname__}; name it in the manifest: Domain(facts=[…])")
         payload = encoded(fact)
         if len(payload) > FACT_PAYLOAD:
             raise TooLarge("There is more to this fact than can be recorded")

@@ -137,6 +137,7 @@ class Unit(Reader):
         """Write a fact to the log, in this commit.
 
         Raises:
+            UndeclaredFact: no domain declares it.
             TooLarge: it has more than 16 KiB as JSON.
             msgspec.ValidationError: a field does not hold what it says.
         """

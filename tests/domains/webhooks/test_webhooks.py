@@ -325,3 +325,15 @@ async def test_a_webhook_that_went_takes_its_deliveries_along(books: Books) -> N
     await books.turn()
     assert books.receiver.requests == []
     assert await books.world.owner.fetchval("SELECT state FROM webhook_deliveries") == "failed"
+
+
+async def test_a_fact_that_nobody_declares_can_not_be_subscribed_to(books: Books) -> None:
+    with pytest.raises(Invalid) as refused:
+        await books.hook("UserDisabled", "UserDisbaled")
+    (fault,) = refused.value.errors
+    assert (fault.field, fault.code) == ("/facts/1", "webhooks.unknown_fact")
+    assert "UserDisabled" in fault.message
+    hook = await books.hook("*")
+    with pytest.raises(Invalid):
+        await books.hooks.change(hook.id, WebhookChange(None, None, ["Nothing"], None), books.owner)
+    assert (await books.hooks.read(hook.id, books.owner)).facts == ["*"]

@@ -29,11 +29,13 @@ from fortress.domains.webhooks.service.notices import Notices
 from fortress.domains.webhooks.service.schedule import pause_after, read_retry_after
 from fortress.domains.webhooks.service.sending import Carrier, send_at
 from fortress.domains.webhooks.service.signing import signed_headers
+from fortress.failpoints import Failpoint
 from fortress.outward import Answered, Outward, Unanswered
 from fortress.security import SYSTEM, Method, PermissionTable
 from fortress.security.permissions import FACTORS
 from fortress.settings import Settings
 
+ANSWERED: Final = Failpoint("webhooks.answered", "A receiver has answered; nothing that we know of it is committed.")
 MOST_ATTEMPTS: Final = 20
 EXCERPT: Final = 300
 # Deliveries that waited for a receiver come back spread over this, not all at once.
@@ -116,6 +118,8 @@ class Courier(Carrier):
             attempt = Attempt(now, round(error.seconds * 1000), None, error.fault.value, "")
             await self._failed(hook.id, _tried(delivery, attempt), None)
             return
+        if ANSWERED.armed:
+            await ANSWERED.reached()
         attempt = Attempt(now, round(answer.seconds * 1000), answer.status, None, excerpt(answer.start))
         if answer.status in _OK:
             await self._succeeded(hook, _tried(delivery, attempt))

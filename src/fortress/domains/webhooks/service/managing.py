@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
@@ -13,11 +14,12 @@ from fortress.clock import Clock, Ids
 from fortress.data import Database, Page, PageQuery
 from fortress.domains.webhooks.contract import OwnFactsOnly, TooManyWebhooks, WebhooksNotInstalled
 from fortress.domains.webhooks.models import Webhook, WebhookState
-from fortress.domains.webhooks.repository import WebhookRepository
+from fortress.domains.webhooks.repository import EVERY_FACT, WebhookRepository
 from fortress.domains.webhooks.service.circuit import BY_HAND, disabled, enabled
 from fortress.domains.webhooks.service.courier import Post
 from fortress.domains.webhooks.service.signing import new_secret
 from fortress.errors import FieldError, Invalid
+from fortress.events.following import FactKinds
 from fortress.outward import Outward, RefusedDestination
 from fortress.security import Principal, Reach
 
@@ -53,9 +55,10 @@ class WebhookChange(msgspec.Struct, frozen=True):
 class WebhookService:
     """Webhooks, within the caller's reach."""
 
-    def __init__(self, database: Database, webhooks: WebhookRepository, post: Post, clock: Clock, ids: Ids) -> None:
+    def __init__(self, database: Database, webhooks: WebhookRepository, facts: FactKinds, post: Post, clock: Clock, ids: Ids) -> None:
         self._database = database
         self._webhooks = webhooks
+        self._facts = facts
         self._post = post
         self._clock = clock
         self._ids = ids
@@ -64,7 +67,7 @@ class WebhookService:
         """A new webhook of the caller's.
 
         Raises:
-            Invalid: its URL is one that nothing is sent to.
+            Invalid: its URL is one that nothing is sent to, or there is no such fact.
             OwnFactsOnly: the caller may not hear what everyone does.
             TooManyWebhooks: the caller has MOST, or MOST_WIDE hear what everyone does.
             WebhooksNotInstalled: this server can't send any.
@@ -73,7 +76,7 @@ class WebhookService:
             raise WebhooksNotInstalled
         if wish.everyone and by.reach is not Reach.ANY:
             raise OwnFactsOnly
-        self._refuse(wish.url)
+        self._refuse(wish.url, wish.facts)
         hook = _new(self._ids.new(), wish, by.id, self._clock)
         async with self._database.unit(by) as unit:
             if len(await self._webhooks.ids_of(unit, person=by.id)) >= MOST:
@@ -97,10 +100,9 @@ class WebhookService:
 
         Raises:
             NotFound: it is not there, or not within the caller's reach.
-            Invalid: the URL is one that nothing is sent to.
+            Invalid: the URL is one that nothing is sent to, or there is no such fact.
         """
-        if change.url is not None:
-            self._refuse(change.url)
+        self._refuse(change.url, change.facts)
         async with self._database.unit(by) as unit:
             hook = await self._webhooks.locked(unit, id=id)
             changed = await self._webhooks.save(unit, _changed(hook, change))
@@ -124,11 +126,25 @@ class WebhookService:
             await self._webhooks.remove(unit, await self._webhooks.locked(unit, id=id))
             unit.audit("webhooks.removed", target=id)
 
-    def _refuse(self, url: str) -> None:
+    def _refuse(self, url: str | None, facts: Sequence[str] | None) -> None:
+        faults = [*self._url_faults(url), *self._fact_faults(facts or ())]
+        if faults:
+            raise Invalid(faults)
+
+    def _url_faults(self, url: str | None) -> list[FieldError]:
         try:
-            self._post.outward.read(url)
+            if url is not None:
+                self._post.outward.read(url)
         except RefusedDestination as refused:
-            raise Invalid([FieldError("/url", f"Nothing is sent there: {refused}", "webhooks.url_refused")]) from None
+            return [FieldError("/url", f"Nothing is sent there: {refused}", "webhooks.url_refused")]
+        return []
+
+    def _fact_faults(self, facts: Sequence[str]) -> Iterator[FieldError]:
+        """A name that is mistyped would wait for ever."""
+        for place, name in enumerate(facts):
+            if name != EVERY_FACT and name not in self._facts.by_name:
+                known = ", ".join(sorted(self._facts.by_name))
+                yield FieldError(f"/facts/{place}", f"There is no such fact. Those that there are: {known}", "webhooks.unknown_fact")
 
 
 def _new(id: UUID, wish: WebhookWish, owner: UUID, clock: Clock) -> Webhook:
