@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
 from tests.commands.conftest import Shell
 
+import fortress.commands.events as commands
 from fortress.testing.processes import eventually
 
 pytestmark = pytest.mark.timeout(240)
 
+EXAMPLES: Final = Path(__file__).parents[2] / "examples"
 SALES = "orders.count_sale"
 _PUT = """
 INSERT INTO events (id, at, name, version, aggregate, actor_id, payload)
@@ -23,6 +32,9 @@ SELECT $1, lane, 8, pg_snapshot_xmin(pg_current_snapshot()), 0 FROM generate_ser
 _DEAD = """
 INSERT INTO parked_facts (subscriber, tx, seq, event_id, event_at, name, aggregate, state, due, failures, error)
 SELECT $1, tx, seq, id, at, name, aggregate, 'dead', now(), 9, 'LookupError' FROM events WHERE id = $2 RETURNING 1"""
+_PUT_BACK = "SELECT bool_and(tx = '0') AS back FROM subscriber_lanes WHERE subscriber = $1"
+_HEARD = """
+UPDATE subscriber_lanes SET tx = pg_snapshot_xmin(pg_current_snapshot()), seq = 0, moved_at = now() WHERE subscriber = $1 RETURNING 1"""
 _READABLE = "SELECT max(tx) < pg_snapshot_xmin(pg_current_snapshot()) AS readable FROM events"
 
 
@@ -92,3 +104,45 @@ def test_what_makes_no_sense_is_refused_with_a_hint(run: Shell, words: tuple[obj
     ended = run("events", *words)
     assert (ended.code, ended.problem) == (1, problem)
     assert ended.hint
+
+
+def test_a_replay_can_be_waited_for(run: Shell) -> None:
+    run.ask(_LANES, SALES)
+    put(run, 3)
+
+    def hear() -> None:
+        """Caught up, as a server would have it, once the replay has put the subscriber back."""
+        assert eventually(lambda: run.ask(_PUT_BACK, SALES)[0]["back"], 100)
+        run.ask(_HEARD, SALES)
+
+    with ThreadPoolExecutor() as server:
+        heard = server.submit(hear)
+        ended = run("events", "replay", SALES, "--all", "--wait")
+        heard.result()
+    assert ended.output.startswith(f"{SALES} hears 3 facts again.\n")
+    assert f"heard by {SALES}: 3 of 3" in ended.output
+    assert standing(run)["behind"] == 0
+
+
+def test_waiting_for_a_subscriber_that_nobody_runs_ends(run: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "STANDS_STILL_SECONDS", 1.0)
+    run.ask(_LANES, SALES)
+    put(run)
+    ended = run("events", "replay", SALES, "--all", "--wait")
+    assert (ended.code, ended.problem) == (1, f"{SALES} does not go on")
+    assert ended.hint == "is a server or `fortress worker` running?"
+
+
+def test_what_comes_is_shown_until_somebody_has_seen_enough(run: Shell) -> None:
+    (first,) = put(run)
+    words = [sys.executable, "-m", "fortress.main", "events", "tail", "--follow", "--json", "--name", "OrderPlaced"]
+    there = os.environ | {"FORTRESS_APP": "shop.app:app"}
+    with subprocess.Popen(words, cwd=EXAMPLES, env=there, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        assert tail.stdout is not None
+        assert msgspec.json.decode(tail.stdout.readline())["id"] == str(first)
+        (second,) = put(run)
+        assert msgspec.json.decode(tail.stdout.readline())["id"] == str(second)
+        tail.send_signal(signal.SIGINT)
+        _, said = tail.communicate(timeout=30)
+    assert b"Traceback" not in said
+    assert tail.returncode in (0, 130)
