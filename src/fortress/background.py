@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
-from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Coroutine
+from typing import Any
 
 import structlog
 
 MAX_TASKS = 1000
-_CHANCE_MS: Final = 50
 _log = structlog.get_logger("fortress.background")
 
 
@@ -47,10 +45,6 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._done)
 
-    def start_unseen(self, work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Begin the work some hundredths of a second later, by chance, so that whoever asks next can't tell what it costs."""
-        self.start(_by_chance(work))
-
     async def finish(self, seconds: float) -> None:
         """Wait for what is under way, then cancel the rest."""
         if self._tasks:
@@ -62,8 +56,3 @@ class Background:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             _log.error("background.failed", exc_info=error)
-
-
-async def _by_chance(work: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    await asyncio.sleep(secrets.randbelow(_CHANCE_MS) / 1000)
-    await work()

@@ -46,6 +46,7 @@ from fortress.security.wrapping import RingWrapping
 from fortress.settings import Settings
 from fortress.telemetry.metrics import Metrics
 from fortress.testing.databases import Databases
+from fortress.testing.jobs import Jobs
 from fortress.testing.servers import server_names, server_url
 
 T = TypeVar("T")
@@ -150,6 +151,7 @@ class World:
     async def posted(self) -> None:
         """Wait until all that was begun beside the requests is done, and send every mail that waits: no worker runs here."""
         await self.background.finish(2)
+        await Jobs([job for job in self.assembly.jobs if job.name.startswith("identity.")], lambda: self.container).settle()
         for row in await self.owner.fetch("SELECT id, created_at FROM notifications WHERE mail = 'waiting' ORDER BY created_at, id"):
             await self.get(Sender).send(row["id"], row["created_at"])
 
@@ -235,6 +237,8 @@ async def world(
     database: Database, clock: FixedClock, ring: KeyRing, owner: asyncpg.Connection[asyncpg.Record], tmp_path: Path
 ) -> AsyncIterator[World]:
     made = World(database, Settings(state_dir=tmp_path), clock, ring, owner)
+    # As a server does when it starts.
+    await database.personal.indexes.ready(made.assembly.index_purposes())
     yield made
     await made.background.finish(1)
     made.hasher.close()

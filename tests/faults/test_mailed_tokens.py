@@ -16,6 +16,7 @@ from tests.faults.test_stuffing import mailed
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller
 from fortress.testing.live import LiveClient
+from fortress.testing.plugin import ADMIN, ADMIN_PASSWORD
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(100)]
 
@@ -103,3 +104,13 @@ async def test_no_token_is_anywhere_but_in_the_mail(server: Server, client: Live
         assert token not in rows, "tables"
         assert token.encode().hex() not in rows, "tables, as bytes"
     assert not server.faults()
+
+
+async def test_what_was_asked_for_before_a_kill_is_sent_after_it(serve: Callable[..., Server], address: Callable[[], str]) -> None:
+    server = await asyncio.to_thread(lambda: serve(workers=1))
+    async with LiveClient(server.port, address=address) as client:
+        email = (await Callers(client, ADMIN, ADMIN_PASSWORD).person("ann")).email
+        assert (await client.post("/auth/password/forgot", {"email": email})).status == 202
+    await asyncio.to_thread(server.kill9)
+    await asyncio.to_thread(server.start)
+    assert await mailed(server, email, "Another password")

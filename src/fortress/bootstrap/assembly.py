@@ -122,6 +122,11 @@ class Assembly:
         """Where each domain's templates are."""
         return {domain.name: domain.templates for domain in self.domains if domain.templates is not None}
 
+    def index_purposes(self) -> list[str]:
+        """What personal data is found by: each blind index has keys of its own."""
+        shapes = [shape_of(model).personal for domain in self.domains for model in domain.models]
+        return [blind.purpose for personal in shapes if personal for blind in personal.blind]
+
     def personal_names(self) -> frozenset[str]:
         """What fields of personal data are called, in any domain."""
         shapes = [shape_of(model).personal for domain in self.domains for model in domain.models]

@@ -203,7 +203,8 @@ class Runtime:
 
     async def _refuse_foreign_keys(self) -> None:
         try:
-            await self.database.personal.indexes.ready(())
+            # All of them, so that no unit of work waits for a first key while it keeps the connections that making one needs.
+            await self.database.personal.indexes.ready(self.assembly.index_purposes())
         except Unreadable:
             raise CannotStart(
                 "what is personal in this database was encrypted under another key ring",

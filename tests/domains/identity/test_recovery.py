@@ -11,10 +11,11 @@ from tests.domains.identity.mailbox import mails, tokens
 
 from fortress.domains.identity.contract import InvalidCredentials, UserStatus
 from fortress.domains.identity.models import MailedPurpose
-from fortress.domains.identity.service import AccountService, Directory, MailedTokens, RecoveryService, SignInService
+from fortress.domains.identity.service import AccountService, AskedAddresses, Directory, MailedTokens, RecoveryService, SignInService
 from fortress.domains.identity.service.mailed import MOST_WAITING
 from fortress.errors import Invalid, NotFound
 from fortress.security import SYSTEM
+from fortress.security.wrapping import Unreadable
 
 ANOTHER = "a drawbridge, drawn up"
 ABOUT = "Another password"
@@ -23,7 +24,7 @@ ABOUT = "Another password"
 async def asked(world: World, email: str = "ann@example.com") -> str:
     """A token from a mail that has just been asked for."""
     world.letters.sent.clear()
-    world.get(RecoveryService).forgot(email)
+    await world.get(RecoveryService).forgot(email)
     (token,) = await tokens(world, about=ABOUT)
     return token
 
@@ -114,7 +115,7 @@ async def test_a_disabled_account_gets_none_and_uses_none(world: World) -> None:
     token = await asked(world)
     await world.get(AccountService).set_status(user, UserStatus.DISABLED, SYSTEM)
     world.letters.sent.clear()
-    world.get(RecoveryService).forgot("ann@example.com")
+    await world.get(RecoveryService).forgot("ann@example.com")
     assert await mails(world) == []
     assert await refused(world, token) == ["token.invalid"]
 
@@ -123,18 +124,42 @@ async def test_nobody_gets_no_mail(world: World) -> None:
     await world.somebody()
     world.letters.sent.clear()
     for email in ("nobody@example.com", "no address", "", "\ud800"):
-        world.get(RecoveryService).forgot(email)
+        await world.get(RecoveryService).forgot(email)
     assert await mails(world) == []
+
+
+async def test_what_waits_to_be_done_is_the_same_for_nobody_and_shows_no_address(world: World) -> None:
+    """ASVS V6.3.8, V14.2.4: most of those addresses are nobody's, and no key of a person hides them."""
+    await world.somebody()
+    for email in ("ann@example.com", "nob@example.com"):
+        with world.database.counting() as count:
+            await world.get(RecoveryService).forgot(email)
+        assert count.round_trips == 1
+    rows = await world.owner.fetch(
+        "SELECT task_name, args::text, length(args::text) AS long FROM procrastinate_jobs WHERE task_name LIKE 'identity.%'"
+    )
+    assert [row["task_name"] for row in rows] == ["identity.send_reset"] * 2
+    assert rows[0]["long"] == rows[1]["long"]
+    assert "ample.com" not in str(rows)
+
+
+async def test_what_nobody_here_has_sealed_is_not_opened(world: World) -> None:
+    asked = world.get(AskedAddresses)
+    sealed = asked.seal("ann@example.com")
+    assert asked.open(sealed) == "ann@example.com"
+    for forged in (sealed[:-4] + "AAAA", sealed.replace("1.", "9.", 1), "1.AAAA"):
+        with pytest.raises(Unreadable):
+            asked.open(forged)
 
 
 async def test_a_mailbox_is_not_flooded(world: World) -> None:
     await world.somebody()
     world.letters.sent.clear()
     for _ in range(30):
-        world.get(RecoveryService).forgot("Ann@example.com")
+        await world.get(RecoveryService).forgot("Ann@example.com")
     assert len(await mails(world)) == 5
     world.clock.advance(timedelta(hours=1))
-    world.get(RecoveryService).forgot("ann@example.com")
+    await world.get(RecoveryService).forgot("ann@example.com")
     assert len(await mails(world)) == 6
 
 

@@ -87,7 +87,7 @@ async def test_whoever_is_kept_out_on_a_new_device_gets_in_by_a_new_password(wor
         await guess(world, device=from_everywhere(number))
     assert await guess(world, device=ELSEWHERE, password=PASSWORD) == "TooManyRequests"
     recovery = world.get(RecoveryService)
-    recovery.forgot("ann@example.com")
+    await recovery.forgot("ann@example.com")
     (token,) = await tokens(world, about="Another password")
     await recovery.reset(token, ANOTHER, ELSEWHERE)
     assert await guess(world, device=ELSEWHERE, password=ANOTHER) == "in"

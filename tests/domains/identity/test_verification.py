@@ -50,12 +50,12 @@ async def test_of_twenty_at_once_one_is_the_one(world: World) -> None:
 async def test_it_can_be_sent_again_while_it_is_not_proved(world: World) -> None:
     await world.somebody()
     verification = world.get(EmailVerification)
-    verification.resend("ANN@example.com")
-    verification.resend("nobody@example.com")
+    await verification.resend("ANN@example.com")
+    await verification.resend("nobody@example.com")
     (token,) = await tokens(world, about="Is this your address?")
     await verification.verify(token)
     world.letters.sent.clear()
-    verification.resend("ann@example.com")
+    await verification.resend("ann@example.com")
     assert await mails(world) == []
 
 

@@ -78,6 +78,7 @@ from fortress.domains.identity.service import (
     AccountOperations,
     AccountService,
     Addresses,
+    AskedAddresses,
     Assertions,
     Ceremonies,
     Challenges,
@@ -111,9 +112,12 @@ from fortress.domains.identity.service import (
     UsedCodes,
     WaysIn,
 )
+from fortress.domains.identity.service.email_changes import offer_address
 from fortress.domains.identity.service.factor_letters import FACTOR_LETTERS
 from fortress.domains.identity.service.letters import LETTERS
 from fortress.domains.identity.service.providers import ConfiguredProviders, IdentityService, ProviderFlows, ProviderSignIn
+from fortress.domains.identity.service.recovery import send_reset
+from fortress.domains.identity.service.verification import send_verification
 from fortress.domains.notifications.contract import AddressBook
 
 _HOUR: Final = 3600.0
@@ -151,6 +155,7 @@ identity = Domain(
         AccountService,
         AccountOperations,
         Addresses,
+        AskedAddresses,
         PersonService,
         IdentityRecords,
         SessionService,
@@ -254,6 +259,7 @@ identity = Domain(
         KnownDevice,
     ],
     routes=ROUTES,
+    handlers=[send_reset, send_verification, offer_address],
     migrations=migrations_beside(__name__),
     personal=IdentityRecords,
     ports=[AddressBook],

@@ -54,6 +54,7 @@ class EmailChangeRepository(Repository[EmailChange]):
         .values(new_proved_at=_now)
         .returning(*EmailChange.c)
     )
+    give_new = change(update(EmailChange).where(EmailChange.c.id == param("id")).values(new_digest=param("digest")))
     stop = change(
         delete(EmailChange)
         .where(

@@ -69,14 +69,14 @@ async def verify_email(data: Mailed, verification: EmailVerification) -> None:
 @post("/auth/email/resend", allow=PUBLIC, limit=strict(per_minute(10)))
 async def resend_verification(data: SomebodysAddress, verification: EmailVerification) -> Accepted[OnItsWay]:
     """Send the token once more. The answer is the same whether the address has an account or not."""
-    verification.resend(data.email)
+    await verification.resend(data.email)
     return _on_its_way()
 
 
 @post("/auth/password/forgot", allow=PUBLIC, limit=strict(per_minute(10)))
 async def forgot_password(data: SomebodysAddress, recovery: RecoveryService) -> Accepted[OnItsWay]:
     """Send a token with which another password can be chosen. The answer is the same whether the address has an account or not."""
-    recovery.forgot(data.email)
+    await recovery.forgot(data.email)
     return _on_its_way()
 
 

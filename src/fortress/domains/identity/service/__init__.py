@@ -2,6 +2,7 @@
 
 from fortress.domains.identity.service.accounts import AccountService
 from fortress.domains.identity.service.addresses import Addresses
+from fortress.domains.identity.service.asking import AskedAddresses
 from fortress.domains.identity.service.assertions import Assertions
 from fortress.domains.identity.service.ceremonies import Ceremonies
 from fortress.domains.identity.service.challenges import Challenges
@@ -37,6 +38,7 @@ __all__ = [
     "AccountOperations",
     "AccountService",
     "Addresses",
+    "AskedAddresses",
     "Assertions",
     "Ceremonies",
     "Challenges",

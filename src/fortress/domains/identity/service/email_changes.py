@@ -7,13 +7,11 @@ can stop it.
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 from typing import Final
 from uuid import UUID
 
 import msgspec
 
-from fortress.background import Background
 from fortress.clock import Clock, Ids
 from fortress.data import Database, Unit
 from fortress.domains.identity.contract import EmailTaken, UserStatus
@@ -22,11 +20,13 @@ from fortress.domains.identity.models import EmailChange, User
 from fortress.domains.identity.models.addresses import comparable
 from fortress.domains.identity.repository import AccountLock, EmailChangeRepository, UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.asking import PRIORITY
 from fortress.domains.identity.service.guesses import PasswordGuesses
 from fortress.domains.identity.service.mailed import MailedTokens, digest_of, invalid_token, new_token
 from fortress.domains.identity.service.pairs import on_behalf_of
 from fortress.domains.identity.service.starting import Device
 from fortress.domains.notifications.contract import Notifications
+from fortress.events import Once, job
 from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
 from fortress.security.proof import proof_of
@@ -48,7 +48,6 @@ class EmailChangeService:
         tokens: MailedTokens,
         guesses: PasswordGuesses,
         notices: Notifications,
-        background: Background,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -59,7 +58,6 @@ class EmailChangeService:
         self._tokens = tokens
         self._guesses = guesses
         self._notices = notices
-        self._background = background
         self._clock = clock
         self._ids = ids
 
@@ -127,14 +125,15 @@ class EmailChangeService:
     async def _begin(self, user: User, new_email: str, by: Principal, *, spoken_for: bool) -> None:
         if not await self._tokens.may_send(_PURPOSE, user.email):
             return
-        old, new, now = new_token(), new_token(), self._clock.now()
+        old, now = new_token(), self._clock.now()
         change = EmailChange(
             id=self._ids.new(),
             user_id=user.id,
             new_email=new_email,
             bound=self._tokens.states(user, _PURPOSE)[0],
             old_digest=digest_of(old),
-            new_digest=digest_of(new),
+            # Nobody has this one: the job that writes to the new address makes the one that counts.
+            new_digest=digest_of(new_token()),
             old_proved_at=now if spoken_for else None,
             new_proved_at=None,
             created_at=now,
@@ -148,16 +147,24 @@ class EmailChangeService:
             unit.audit("users.email_change_asked", target=user.id, detail={"by_administrator": spoken_for})
             told = letters.EMAIL_CHANGE_ORDERED if spoken_for else letters.EMAIL_CHANGE_ASKED
             await self._notices.tell(unit, user.id, told, letters.Carried(old), to=user.email)
-        self._background.start_unseen(partial(self._write_to_new, user.id, new_email, new))
+            unit.enqueue(offer_address.on(at=now), person=user.id, change=change.id)
 
-    async def _write_to_new(self, user: UUID, new_email: str, token: str) -> None:
-        """Beside the request: what it takes depends on whether the address is somebody's."""
-        owner = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=new_email)
-        if not await self._tokens.may_send(f"{_PURPOSE}-to", new_email):
+    async def offer(self, person: UUID, id: UUID, once: Once) -> None:
+        """Write to the address that somebody wants; in a job, for what it takes depends on whether the address is somebody's."""
+        reader = self._database.reader(SYSTEM)
+        change = await self._changes.of_person.maybe(reader, person=person)
+        if change is None or change.id != id:
+            return
+        owner = await self._users.credentials.maybe(reader, email=change.new_email)
+        if not await self._tokens.may_send(f"{_PURPOSE}-to", change.new_email):
             return
         async with self._database.unit(SYSTEM) as unit:
-            if owner is None or owner.id == user:
-                await self._notices.tell(unit, user, letters.EMAIL_CHANGE_OFFERED, letters.Carried(token), to=new_email)
+            if not await once(unit):
+                return
+            if owner is None or owner.id == person:
+                token = new_token()
+                await self._changes.give_new(unit, id=id, digest=digest_of(token))
+                await self._notices.tell(unit, person, letters.EMAIL_CHANGE_OFFERED, letters.Carried(token), to=change.new_email)
             else:
                 await self._notices.tell(unit, owner.id, letters.ADDRESS_WANTED, NOTHING)
 
@@ -176,3 +183,9 @@ class EmailChangeService:
         same = comparable(user.email) == comparable(change.new_email)
         for address in {user.email, change.new_email} if not same else {change.new_email}:
             await self._notices.tell(unit, user.id, letters.EMAIL_CHANGED, NOTHING, to=address)
+
+
+@job(name="identity.offer_address", priority=PRIORITY)
+async def offer_address(person: UUID, change: UUID, changes: EmailChangeService, once: Once) -> None:
+    """Write to the address that somebody wants for their account."""
+    await changes.offer(person, change, once)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from fortress.background import Background
 from fortress.clock import Clock
 from fortress.data import Database, Unit
 from fortress.domains.identity.contract import UserStatus
@@ -14,12 +12,14 @@ from fortress.domains.identity.events import PasswordChanged
 from fortress.domains.identity.models import EndedBy, MailedPurpose, User
 from fortress.domains.identity.repository import SessionRepository, UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.asking import PRIORITY, AskedAddresses
 from fortress.domains.identity.service.devices import Devices
 from fortress.domains.identity.service.mailed import MailedTokens, invalid_token
 from fortress.domains.identity.service.new_passwords import NewPasswords
 from fortress.domains.identity.service.pairs import on_behalf_of
 from fortress.domains.identity.service.revocations import Revocations
 from fortress.domains.notifications.contract import Notifications
+from fortress.events import Once, job
 from fortress.mail import NOTHING
 from fortress.security import SYSTEM, Principal
 from fortress.security.hashing import PasswordHasher
@@ -45,7 +45,7 @@ class RecoveryService:
         devices: Devices,
         notices: Notifications,
         revocations: Revocations,
-        background: Background,
+        asked: AskedAddresses,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -57,12 +57,12 @@ class RecoveryService:
         self._devices = devices
         self._notices = notices
         self._revocations = revocations
-        self._background = background
+        self._asked = asked
         self._clock = clock
 
-    def forgot(self, email: str) -> None:
-        """Send a token to this address, if it has an account; beside the request, so that nobody can tell (ASVS V6.3.8)."""
-        self._background.start_unseen(partial(self._forgot, email))
+    async def forgot(self, email: str) -> None:
+        """Have a token sent to this address, if it has an account; the same is done here for any, so that nobody can tell (ASVS V6.3.8)."""
+        await self._asked.enqueue(send_reset, email)
 
     async def start_for(self, id: UUID, by: Principal) -> None:
         """Send a token to somebody, who chooses the password themself: an administrator neither sets nor sees one (ASVS V6.4.6).
@@ -103,7 +103,9 @@ class RecoveryService:
             self._revocations.user(unit, user.id)
             await self._notices.tell(unit, user.id, letters.PASSWORD_RESET, NOTHING)
 
-    async def _forgot(self, email: str) -> None:
+    async def send_asked(self, address: str, once: Once) -> None:
+        """Send what was asked for with `forgot`, if anybody has this address. Raises Unreadable."""
+        email = self._asked.open(address)
         # Both are asked for anybody: what one of them says must not spare the work of the other.
         allowed = await self._tokens.may_send(_PURPOSE, email)
         found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
@@ -112,9 +114,16 @@ class RecoveryService:
         user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
         if user is not None:
             async with self._database.unit(SYSTEM) as unit:
-                await self._send(unit, user)
+                if await once(unit):
+                    await self._send(unit, user)
 
     async def _send(self, unit: Unit, user: User) -> None:
         token = await self._tokens.issue(unit, user, _PURPOSE)
         if token is not None:
             await self._notices.tell(unit, user.id, letters.FORGOTTEN_PASSWORD, letters.Carried(token))
+
+
+@job(name="identity.send_reset", priority=PRIORITY)
+async def send_reset(address: str, recovery: RecoveryService, once: Once) -> None:
+    """Send a token to who has forgotten a password."""
+    await recovery.send_asked(address, once)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
-from fortress.background import Background
 from fortress.clock import Clock
 from fortress.data import Database, Unit
 from fortress.domains.identity.contract import UserStatus
@@ -12,9 +9,11 @@ from fortress.domains.identity.events import EmailVerified
 from fortress.domains.identity.models import MailedPurpose, User
 from fortress.domains.identity.repository import UserRepository
 from fortress.domains.identity.service import letters
+from fortress.domains.identity.service.asking import PRIORITY, AskedAddresses
 from fortress.domains.identity.service.mailed import MailedTokens, invalid_token
 from fortress.domains.identity.service.pairs import on_behalf_of
 from fortress.domains.notifications.contract import Notifications
+from fortress.events import Once, job
 from fortress.security import SYSTEM
 
 _PURPOSE = MailedPurpose.VERIFY_EMAIL
@@ -29,14 +28,14 @@ class EmailVerification:
         users: UserRepository,
         tokens: MailedTokens,
         notices: Notifications,
-        background: Background,
+        asked: AskedAddresses,
         clock: Clock,
     ) -> None:
         self._database = database
         self._users = users
         self._tokens = tokens
         self._notices = notices
-        self._background = background
+        self._asked = asked
         self._clock = clock
 
     async def welcome(self, unit: Unit, user: User) -> None:
@@ -44,9 +43,9 @@ class EmailVerification:
         token = await self._tokens.first(unit, user, _PURPOSE)
         await self._notices.tell(unit, user.id, letters.WELCOME_AND_VERIFY, letters.Carried(token))
 
-    def resend(self, email: str) -> None:
-        """Send another token, if there is an unproved account of this address; beside the request, so that nobody can tell."""
-        self._background.start_unseen(partial(self._resend, email))
+    async def resend(self, email: str) -> None:
+        """Have another token sent, if there is an unproved account of this address; the same is done here for any."""
+        await self._asked.enqueue(send_verification, email)
 
     async def verify(self, token: str) -> None:
         """The address is proved.
@@ -64,7 +63,9 @@ class EmailVerification:
                 unit.record(EmailVerified(user_id=user.id))
                 unit.audit("users.email_verified", target=user.id)
 
-    async def _resend(self, email: str) -> None:
+    async def send_asked(self, address: str, once: Once) -> None:
+        """Send what was asked for with `resend`, if there is such an account. Raises Unreadable."""
+        email = self._asked.open(address)
         # Both are asked for anybody: what one of them says must not spare the work of the other.
         allowed = await self._tokens.may_send(_PURPOSE, email)
         found = await self._users.credentials.maybe(self._database.reader(SYSTEM), email=email)
@@ -73,6 +74,16 @@ class EmailVerification:
         user = await self._users.by_id.maybe(self._database.reader(SYSTEM), id=found.id)
         if user is not None:
             async with self._database.unit(SYSTEM) as unit:
-                token = await self._tokens.issue(unit, user, _PURPOSE)
-                if token is not None:
-                    await self._notices.tell(unit, user.id, letters.VERIFY_EMAIL, letters.Carried(token))
+                if await once(unit):
+                    await self._send(unit, user)
+
+    async def _send(self, unit: Unit, user: User) -> None:
+        token = await self._tokens.issue(unit, user, _PURPOSE)
+        if token is not None:
+            await self._notices.tell(unit, user.id, letters.VERIFY_EMAIL, letters.Carried(token))
+
+
+@job(name="identity.send_verification", priority=PRIORITY)
+async def send_verification(address: str, verification: EmailVerification, once: Once) -> None:
+    """Send another token to who has not proved their address."""
+    await verification.send_asked(address, once)
