@@ -18,7 +18,7 @@ from rich.console import Console
 
 from bench.database import server
 from bench.machine import facts
-from bench.measures import accounts, cache, data, events, gate, http, jobs, life, orders, personal, relay, trips
+from bench.measures import accounts, cache, data, events, export, gate, http, jobs, life, orders, personal, relay, trips
 from bench.rows import FACTS, FOUNDATION, IDENTITY, ROWS, Outcome
 from bench.run import Measure, Run
 from bench.table import falls_short, report, show
@@ -37,6 +37,7 @@ MEASURES: Final = (
     events.MEASURE,
     orders.MEASURE,
     relay.MEASURE,
+    export.MEASURE,
 )
 RESULTS: Final = Path(__file__).parent / "results"
 

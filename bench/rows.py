@@ -81,6 +81,7 @@ Outcome = Figure | Missing
 FOUNDATION: Final = 2
 HOT_PATH: Final = 3
 IDENTITY: Final = 4
+API: Final = 5
 FACTS: Final = 6
 
 ROWS: Final = (
@@ -102,6 +103,7 @@ ROWS: Final = (
     Row("fact-p99", "fact to handler started, idle, p99", Sense.AT_MOST, 100, 30, FACTS, "ms"),
     Row("fact-rate", "facts per second through a subscriber that writes a row each", Sense.AT_LEAST, 8000, 12_000, FACTS),
     Row("order-facts", "order with fact, audit and two subscribers / without", Sense.AT_MOST, 1.15, 1.1, FACTS),
+    Row("export-memory", "1,000,000 rows exported, RSS above the idle server's", Sense.AT_MOST, 50, 20, API, "MB"),
     Row("relay", "facts relayed to NATS JetStream per second", Sense.AT_LEAST, 5000, 10_000, FACTS),
     Row("read-fastapi", "HTTP read by id: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),
     Row("page-fastapi", "HTTP page of 50: FastAPI stack / ours", Sense.AT_LEAST, 10, 18, HOT_PATH),

@@ -77,7 +77,7 @@ def create_app(routes: int = _USUAL_ROUTES) -> Fortress:
         personal=PeopleRecords,
         demo=make_people,
     )
-    return Fortress(title="Bench", version=1, domains=[*standard, orders, bench], limit=generous)
+    return Fortress(title="Bench", version=2, domains=[*standard, orders, bench], limit=generous)
 
 
 app = create_app()

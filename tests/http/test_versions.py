@@ -15,7 +15,7 @@ from fortress.clock import FixedClock
 from fortress.data import Page
 from fortress.domains import standard
 from fortress.errors import BrokenRules, CannotStart
-from fortress.http import PUBLIC, Created, Input, Past, get, per_minute, post
+from fortress.http import PUBLIC, Created, Input, Lines, Past, get, per_minute, post
 from fortress.http.routes import Route
 from fortress.settings import Settings
 from fortress.testing.client import Client
@@ -111,7 +111,18 @@ def parcels(routes: list[Route], *pasts: Past) -> Domain:
     return Domain(name="parcels", routes=routes, versions=pasts)
 
 
-ROUTES = [send_parcel, list_parcels, read_scales, read_tariffs]
+@get("/parcels/export", allow=PUBLIC, limit=LIMIT)
+async def export_parcels() -> Lines[Parcel]:
+    """Export parcels."""
+
+    async def batches() -> AsyncIterator[list[Parcel]]:
+        yield [Parcel(1500, Size(3, 4))] * 2
+        yield [Parcel(500, Size(1, 1))]
+
+    return Lines(batches())
+
+
+ROUTES = [send_parcel, list_parcels, export_parcels, read_scales, read_tariffs]
 
 
 @pytest.fixture
@@ -134,6 +145,11 @@ async def test_each_version_answers_in_its_own_shape(api: Client) -> None:
         [{"kilograms": 1.5, "size": {"length": 3, "width": 4}}],
         [{"grams": 1500, "size": {"length": 3, "width": 4}}],
     ]
+
+
+async def test_lines_come_in_the_shape_of_their_version(api: Client) -> None:
+    lines = (await api.get("/v1/parcels/export")).body.splitlines()
+    assert [msgspec.json.decode(line) for line in lines] == [{"kilograms": 1.5, "size": [3, 4]}] * 2 + [{"kilograms": 0.5, "size": [1, 1]}]
 
 
 @pytest.mark.parametrize(("version", "body"), [(1, {"weight": 2.5}), (2, {"kilograms": 2.5}), (3, {"grams": 2500})])

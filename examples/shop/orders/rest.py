@@ -13,7 +13,7 @@ from pydantic import Field
 
 from fortress import NotFound
 from fortress.data import Page, PageQuery
-from fortress.http import PUBLIC, Created, Input, Past, get, per_minute, post
+from fortress.http import PUBLIC, Created, Input, Lines, Past, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock
 from shop.orders.models import Order, Product
@@ -104,6 +104,12 @@ async def read_order(order_id: UUID, orders: OrderService, principal: Principal)
 async def list_orders(query: PageQuery, orders: OrderService, principal: Principal) -> Page[Order]:
     """List orders, newest first."""
     return await orders.recent(query, principal)
+
+
+@get("/orders/export", allow=READ, limit=per_minute(6))
+async def export_orders(orders: OrderService, principal: Principal) -> Lines[Order]:
+    """Export every order, newest first, one on a line."""
+    return Lines(orders.every(principal))
 
 
 @post("/orders/{order_id:uuid}/cancellation", allow=CANCEL, limit=per_minute(60), errors=[NotFound, NotCancellable])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -46,6 +46,10 @@ class OrderService:
     async def recent(self, query: PageQuery, caller: Principal) -> Page[Order]:
         """The orders within the caller's reach, newest first."""
         return await self._orders.recent(self._database.reader(caller), query=query)
+
+    def every(self, caller: Principal) -> AsyncIterator[list[Order]]:
+        """All orders within the caller's reach, newest first, in batches; as many as there are."""
+        return self._orders.recent.batches(self._database.reader(caller))
 
     async def place(self, wanted: Mapping[str, int], buyer: Principal, note: str | None = None) -> Order:
         """Reserve the stock and record the order, or change nothing.

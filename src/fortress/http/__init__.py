@@ -4,6 +4,7 @@ from fortress.http.answers import Accepted, Answer, Created, Headed, SeeOther
 from fortress.http.inputs import Input
 from fortress.http.request import Request
 from fortress.http.routes import Route, delete, get, minutes, patch, post, put
+from fortress.http.streams import Feed, Happening, Lines
 from fortress.http.versions import Past
 from fortress.limits.policy import Limit, per_hour, per_minute, per_second, strict
 from fortress.security.permissions import PUBLIC
@@ -13,9 +14,12 @@ __all__ = [
     "Accepted",
     "Answer",
     "Created",
+    "Feed",
+    "Happening",
     "Headed",
     "Input",
     "Limit",
+    "Lines",
     "Past",
     "Request",
     "Route",

@@ -24,6 +24,7 @@ from fortress.http.pages import read_page_query, render_page
 from fortress.http.request import Request
 from fortress.http.router import parameters_of
 from fortress.http.routes import Handler, Route
+from fortress.http.streams import Feed, Lines, render_feed, render_lines
 from fortress.http.versions import Passage, Shift
 from fortress.security.principal import Principal
 
@@ -172,7 +173,7 @@ def renderer(returns: Any) -> Render:
 def value_type(returns: Any) -> Any:
     """The type of the body that a handler answers with; None: no body, or one that says so itself."""
     kind = get_origin(returns)
-    if kind in (answers.Created, answers.Accepted, answers.Headed):
+    if kind in (answers.Created, answers.Accepted, answers.Headed, Lines, Feed):
         return get_args(returns)[0]
     return None if returns in (None, type(None), Answer, answers.SeeOther) else returns
 
@@ -185,5 +186,7 @@ _RENDERERS: dict[Any, Render] = {
     answers.Accepted: answers.render_accepted,
     answers.Headed: answers.render_headed,
     answers.SeeOther: answers.render_see_other,
+    Lines: render_lines,
+    Feed: render_feed,
     Page: render_page,
 }

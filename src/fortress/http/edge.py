@@ -19,6 +19,8 @@ from fortress.http.endpoint import Endpoint
 from fortress.http.gate import Gate
 from fortress.http.inflight import InFlight
 from fortress.http.request import Receive, Request, Scope, Send
+from fortress.http.streaming import Streaming
+from fortress.http.streams import Stream
 from fortress.http.table import RouteTable
 
 _REQUEST_ID: Final = re.compile(rb"[A-Za-z0-9._~-]{8,64}").fullmatch
@@ -85,6 +87,7 @@ class Edge:
         self._table = table
         self._gate = gate
         self._inflight = inflight
+        self._streaming = Streaming(gate, inflight)
         self._hosts = hosts
         self._proxies = proxies
         # Unique without a call to the system for each request: random for the process, counted within it.
@@ -106,7 +109,10 @@ class Edge:
         ticket = self._inflight.enter()
         try:
             answer = await self._gate.answer(request, endpoint)
-            await _send(answer, request.method, send)
+            if isinstance(answer, Stream):
+                await self._streaming.send(answer, request, endpoint, send, ticket)
+            else:
+                await _send(answer, request.method, send)
         finally:
             self._inflight.leave(ticket)
 

@@ -20,6 +20,7 @@ from fortress.http.identify import Identify, NoCredentials
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Fault, Incident
 from fortress.http.request import Request
+from fortress.http.streams import Stream
 from fortress.limits.limiter import Limiter, Verdict, limit_key
 from fortress.security.permissions import Need, Reach
 from fortress.security.principal import Principal
@@ -94,6 +95,8 @@ class Gate:
             if refusal is not None:
                 raise refusal
             answer = await endpoint.call(request)
+            if isinstance(answer, Stream):
+                await answer.begin()
             if AFTER_COMMIT_BEFORE_ANSWER.armed and request.context.committed:
                 await AFTER_COMMIT_BEFORE_ANSWER.reached()
         except Refusal as error:
@@ -106,8 +109,22 @@ class Gate:
             self._report.fault(error)
             answer = self._refuse(Fault(), request)
         self._finish(answer, request, endpoint, verdict)
-        self._tell(answer, request, endpoint, perf_counter() - started)
+        if isinstance(answer, Stream):
+            self._tell_at_the_end(answer, request, endpoint, started)
+        else:
+            self._tell(answer, request, endpoint, perf_counter() - started, len(answer.body))
         return answer
+
+    async def refuses_still(self, request: Request, endpoint: Endpoint) -> Refusal | None:
+        """Why the caller of a stream under way may not have more of it; None: they may."""
+        return await self._admit(request, endpoint)
+
+    def broke(self, error: BaseException) -> None:
+        """A stream broke off, when its head was long sent: what was refused is counted, and what failed is told."""
+        if isinstance(error, Refusal):
+            self._report.refused(error.code)
+        else:
+            self._report.fault(error)
 
     async def _admit(self, request: Request, endpoint: Endpoint) -> Refusal | None:
         """Identify and authorize. A refusal is returned, not raised, so that refused requests are limited too."""
@@ -142,13 +159,19 @@ class Gate:
         headers = [*answer.headers, *defaults, (b"x-request-id", request.context.request_id.encode())]
         if verdict is not None:
             headers += verdict.headers
-        if answer.status != 204:
+        if answer.status != 204 and not isinstance(answer, Stream):
             headers.append((b"content-length", b"%d" % len(answer.body)))
         if self._draining():
             headers.append(CLOSE)
         answer.headers = headers
 
-    def _tell(self, answer: Answer, request: Request, endpoint: Endpoint, seconds: float) -> None:
+    def _tell_at_the_end(self, stream: Stream, request: Request, endpoint: Endpoint, started: float) -> None:
+        def ended(how: str, sent: int) -> None:
+            self._tell(stream, request, endpoint, perf_counter() - started, sent, ended=how)
+
+        stream.ended = ended
+
+    def _tell(self, answer: Answer, request: Request, endpoint: Endpoint, seconds: float, sent: int, **more: str) -> None:
         endpoint.measure.observe(answer.status, seconds)
         context = request.context
         self._report.request({
@@ -160,7 +183,8 @@ class Gate:
             "ms": round(seconds * 1000, 2),
             "principal": None if context.principal.anonymous else context.principal.id,
             "address": context.address,
-            "bytes": len(answer.body),
+            "bytes": sent,
+            **more,
         })  # fmt: skip
 
 

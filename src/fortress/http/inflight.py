@@ -34,6 +34,11 @@ class InFlight:
             self._since[task] = self._clock.monotonic()
         return task
 
+    def renew(self, ticket: Ticket) -> None:
+        """The request has come a step further: what remains of it has the whole deadline again."""
+        if ticket in self._since:
+            self._since[ticket] = self._clock.monotonic()
+
     def leave(self, ticket: Ticket) -> None:
         """The request is answered."""
         if ticket is not None:

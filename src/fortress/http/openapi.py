@@ -35,6 +35,7 @@ from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
+from fortress.http.streams import EVENT_STREAM, NDJSON, Feed, Lines
 from fortress.http.versions import VersionGone
 from fortress.security.permissions import FACTORS, Public
 from fortress.security.proof import ReauthenticationRequired, SecondFactorRequired
@@ -49,6 +50,8 @@ _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
 }
 # Said of every text that comes in: the reader refuses NUL wherever it stands, so the document must too.
 _NO_NUL: Final = r"^[^\u0000]*$"
+# The schema is that of one line, or of the data of one event.
+_STREAMED: Final[dict[Any, str]] = {Lines: NDJSON, Feed: EVENT_STREAM}
 _SHAPED: Final = frozenset(("enum", "const", "pattern"))
 _SHAPED_FORMATS: Final = frozenset(("uuid", "date-time", "date", "email"))
 _SECURITY: Final[list[dict[str, list[str]]]] = [{"bearer": []}, {"apiKey": []}, {"cookie": []}]
@@ -203,6 +206,8 @@ def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int
     if value is None:
         return (303, {"headers": _LOCATION}) if signature.returns is SeeOther else (204, {})
     origin = getattr(signature.returns, "__origin__", None)
+    if origin in _STREAMED:
+        return 200, {"content": {_STREAMED[origin]: {"schema": refs[value], "x-stream": True}}}
     status = 201 if origin is Created else 202 if origin is Accepted else 200
     return status, {"content": {"application/json": {"schema": refs[value]}}}
 

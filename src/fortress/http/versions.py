@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import date
 from functools import reduce
 from typing import Any, Final, NamedTuple, get_args, get_origin, get_type_hints
@@ -16,10 +16,9 @@ from fortress.http import answers
 from fortress.http.answers import Answer
 from fortress.http.headers import Ending, midnight
 from fortress.http.request import Request
+from fortress.http.streams import Lines
 
 Shift = Callable[[Any], Any]
-_WRAPPERS: Final = (answers.Created, answers.Accepted, answers.Headed)
-_LISTS: Final = (Page, list)
 
 
 class VersionGone(Gone):
@@ -176,9 +175,7 @@ def _unwrapped(returns: Any) -> tuple[Any, Callable[[Shift], Shift], Callable[[A
     """The shape inside of an annotation, how a shift of it becomes one of the whole, and the annotation around another shape."""
     origin = get_origin(returns)
     if origin in _WRAPPERS:
-        return get_args(returns)[0], _of_value, lambda shape: origin[shape]
-    if origin in _LISTS:
-        return get_args(returns)[0], _of_page if origin is Page else _of_list, lambda shape: origin[shape]
+        return get_args(returns)[0], _WRAPPERS[origin], lambda shape: origin[shape]
     return returns, lambda shift: shift, lambda shape: shape
 
 
@@ -192,3 +189,21 @@ def _of_page(shift: Shift) -> Shift:
 
 def _of_list(shift: Shift) -> Shift:
     return lambda items: [shift(item) for item in items]
+
+
+def _of_lines(shift: Shift) -> Shift:
+    async def batches(lines: Lines[Any]) -> AsyncIterator[Sequence[Any]]:
+        async for batch in lines.batches:
+            yield [shift(item) for item in batch]
+
+    return lambda lines: Lines(batches(lines))
+
+
+_WRAPPERS: Final[dict[Any, Callable[[Shift], Shift]]] = {
+    answers.Created: _of_value,
+    answers.Accepted: _of_value,
+    answers.Headed: _of_value,
+    Page: _of_page,
+    list: _of_list,
+    Lines: _of_lines,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote
@@ -51,7 +52,7 @@ class Reply(msgspec.Struct, frozen=True):
 
 
 class Client:
-    """Calls an ASGI app.
+    """Calls an ASGI app. A feed, which has no end, is left when its head and what came with it are there.
 
     Args:
         app: with its parts started.
@@ -101,17 +102,30 @@ class Client:
 
     async def _exchange(self, scope: Scope, content: bytes) -> Reply:
         got: list[Message] = []
+        sent, heard = False, asyncio.Event()
 
         async def receive() -> Message:
+            nonlocal sent
+            if sent:
+                # Who has said all stays and listens.
+                await heard.wait()
+                return {"type": "http.disconnect"}
+            sent = True
             return {"type": "http.request", "body": content, "more_body": False}
 
         async def send(message: Message) -> None:
             got.append(message)
+            if message["type"] == "http.response.body" and _is_feed(got[0]):
+                heard.set()
 
         ready: tuple[Receive, Send] = (receive, send)
         await self._app(scope, *ready)
         body = b"".join(message.get("body", b"") for message in got[1:])
         return Reply(got[0]["status"], list(got[0]["headers"]), body)
+
+
+def _is_feed(head: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(b"text/event-stream") for name, value in head["headers"])
 
 
 def _scope(method: str, path: str, query: str, headers: list[tuple[bytes, bytes]], address: str) -> Scope:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from types import TracebackType
 from typing import Final, Self
@@ -48,14 +48,26 @@ class Wire:
         """The next answer. Raises ConnectionError when the server closes instead."""
         try:
             async with asyncio.timeout(PATIENCE):
-                head = await self._reader.readuntil(_HEAD_END)
-                status = int(head.split(b" ", 2)[1])
-                pairs = _pairs(head)
-                self.closing = (b"connection", b"close") in pairs
-                length = 0 if to == "HEAD" or status == 204 else int(dict(pairs).get(b"content-length", b"0"))
-                return Reply(status, pairs, await self._reader.readexactly(length))
+                began = await self.begun()
+                if (b"transfer-encoding", b"chunked") in began.raw_headers and to != "HEAD":
+                    return Reply(began.status, began.raw_headers, b"".join([part async for part in self.parts()]))
+                length = 0 if to == "HEAD" or began.status == 204 else int(began.headers.get("content-length", "0"))
+                return Reply(began.status, began.raw_headers, await self._reader.readexactly(length))
         except asyncio.IncompleteReadError as error:
             raise ConnectionError(f"closed after {len(error.partial)} bytes") from None
+
+    async def begun(self) -> Reply:
+        """The head of the next answer; its body is still to come."""
+        head = await self._reader.readuntil(_HEAD_END)
+        pairs = _pairs(head)
+        self.closing = (b"connection", b"close") in pairs
+        return Reply(int(head.split(b" ", 2)[1]), pairs, b"")
+
+    async def parts(self) -> AsyncIterator[bytes]:
+        """The chunks of a streamed body, as they come, to its proper end. Raises IncompleteReadError when it is cut."""
+        while length := int(await self._reader.readuntil(b"\r\n"), 16):
+            yield (await self._reader.readexactly(length + 2))[:-2]
+        await self._reader.readexactly(2)
 
     async def first(self, seconds: float = PATIENCE) -> bytes:
         """What comes first: some bytes, or nothing and `closing` is set."""
