@@ -13,7 +13,7 @@ from bench import seed
 from bench.client import Connection, connect
 
 PASSWORD: Final = "correct-Horse-battery-9-staple"
-API: Final = "/api/v1"
+API: Final = "/api/v2"
 _CONNECTIONS: Final = 4
 
 

@@ -52,11 +52,11 @@ def take_memory(run: Run) -> Sequence[Outcome]:
 
 def _mixed(requests: Mapping[str, Sequence[HttpRequest]]) -> list[HttpRequest]:
     """Eight reads of ten, among them lists anyone may see; one order; and what goes wrong."""
-    wrong = [HttpRequest("GET", "/nowhere", {}), HttpRequest("GET", "/api/v1/orders", {}), HttpRequest("POST", "/api/v1/orders", {}, "{}")]
+    wrong = [HttpRequest("GET", "/nowhere", {}), HttpRequest("GET", "/api/v2/orders", {}), HttpRequest("POST", "/api/v2/orders", {}, "{}")]
     mixed: list[HttpRequest] = []
     for number, read in enumerate(requests["read"]):
         page, order = (requests[name][number % len(requests[name])] for name in ("page", "order"))
-        products = HttpRequest("GET", "/api/v1/products", {})
+        products = HttpRequest("GET", "/api/v2/products", {})
         mixed += [read, read, read, read, page, page, products, products, order, wrong[number % len(wrong)]]
     return mixed
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
+from itertools import compress
 from typing import Any, ClassVar, get_type_hints
 
 import msgspec
@@ -84,16 +86,24 @@ class Shape:
             entity, self.name, self.fields, key=self.key, owner=self.owner, taken=self._taken()
         )
 
-    @property
+    @cached_property
     def written(self) -> tuple[Field, ...]:
         """The fields that an INSERT carries; the server makes the others."""
         return tuple(one for one in self.fields if Mark.GENERATED not in one.marks)
 
-    @property
+    @cached_property
     def changed(self) -> tuple[Field, ...]:
         """The fields that `save` may change."""
         kept = {self.key, self.version, self.partition}
         return tuple(one for one in self.written if one.name not in kept and Mark.CREATED_AT not in one.marks)
+
+    @cached_property
+    def _carried(self) -> tuple[bool, ...]:
+        return tuple(Mark.GENERATED not in one.marks for one in self.fields)
+
+    def values(self, row: Entity) -> tuple[Any, ...]:
+        """What an INSERT carries of a row, in the order of `written`."""
+        return tuple(compress(msgspec.structs.astuple(row), self._carried))
 
     def field(self, name: str) -> Field:
         return next(one for one in self.fields if one.name == name)

@@ -77,6 +77,9 @@ class Unit(Reader):
     It begins with the first statement that needs it: new rows are held back and go out as one statement before the
     next read or change or at the end, so that a unit that only adds costs a single round trip. Its statements run one
     after another: no two tasks may use one unit at once.
+
+    Attributes:
+        memory: what services note down for as long as this unit lives, each under a key of its own.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Unit(Reader):
         "_tools",
         "_writer",
         "_wrote",
+        "memory",
     )
 
     def __init__(self, principal: Principal, tools: Tools, isolation: Isolation) -> None:
@@ -107,6 +111,7 @@ class Unit(Reader):
         self._at_commit: list[str] = []
         self._heard: set[str] = set()
         self._writer: Writer | None = None
+        self.memory: dict[object, Any] = {}
         self._wrote = False
         self._failed = False
         self._closed = False

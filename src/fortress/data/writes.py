@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from operator import attrgetter
 from typing import Any, Final
 
 import msgspec
@@ -129,13 +128,12 @@ def _groups(rows: Sequence[Entity]) -> Iterator[list[Batch]]:
 
 
 def _collect(given: dict[str, Any], index: int, batch: Batch) -> None:
-    names = [one.name for one in batch.shape.written]
-    values = attrgetter(*names)
+    written, values = batch.shape.written, batch.shape.values
     if len(batch.rows) == 1:
-        columns: Any = map(_listed, values(batch.rows[0]))
-        given |= zip((f"{index}_{name}" for name in names), columns, strict=True)
+        for one, value in zip(written, values(batch.rows[0]), strict=True):
+            given[f"{index}_{one.name}"] = _listed(value)
         return
-    for one, column in zip(batch.shape.written, zip(*map(values, batch.rows), strict=True), strict=True):
+    for one, column in zip(written, zip(*map(values, batch.rows), strict=True), strict=True):
         given[f"{index}_{one.name}"] = list(column) if one.dump is None else [one.dump(value) for value in column]
 
 

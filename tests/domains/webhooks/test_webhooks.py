@@ -11,7 +11,7 @@ from uuid import UUID
 
 import pytest
 from standardwebhooks.webhooks import Webhook as Verifier
-from tests.domains.conftest import World
+from tests.domains.conftest import NOON, World
 from tests.outward.receiver import Behaviour, Receiver, endless_body, hanging_up, receiving, saying, silence
 
 from fortress.data import PageQuery
@@ -24,6 +24,7 @@ from fortress.domains.webhooks.service import Courier, DeliveryService, FanOut, 
 from fortress.domains.webhooks.service.managing import WebhookChange, WebhookWish
 from fortress.domains.webhooks.service.signing import shown
 from fortress.errors import Invalid, NotFound
+from fortress.events import Event
 from fortress.fact import Fact
 from fortress.outward import Outward
 from fortress.security import SYSTEM, Principal, Reach
@@ -337,3 +338,16 @@ async def test_a_fact_that_nobody_declares_can_not_be_subscribed_to(books: Books
     with pytest.raises(Invalid):
         await books.hooks.change(hook.id, WebhookChange(None, None, ["Nothing"], None), books.owner)
     assert (await books.hooks.read(hook.id, books.owner)).facts == ["*"]
+
+
+async def test_a_batch_of_facts_that_nobody_hears_costs_one_question(books: Books) -> None:
+    hook = await books.hook("UserEnabled")
+    fan_out, event = books.world.get(FanOut), UUID(int=1)
+    for name, questions in (("UserDisabled", 1), ("UserEnabled", 1 + 3 * 3)):
+        facts = [Event(event, NOON, name, 1, event, event, None, 1, 1, UserDisabled(user_id=event)) for _ in range(3)]
+        with books.world.database.counting() as count:
+            async with books.world.database.unit(SYSTEM) as unit:
+                for fact in facts:
+                    await fan_out.hear(fact, unit)
+        assert count.round_trips <= questions + 2
+    assert hook.state is WebhookState.ACTIVE

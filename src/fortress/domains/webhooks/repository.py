@@ -24,12 +24,15 @@ class Listener(msgspec.Struct, frozen=True):
 
 _hook, _sent = Webhook.c, Delivery.c
 _sent_already = exists().where(_sent.created_at == param("at"), _sent.webhook_id == _hook.id, _sent.event_id == param("event"))
-_hears = (
+_listens = (
     _hook.state != WebhookState.DISABLED,
+    or_(any_(_hook.facts) == param("fact", str), any_(_hook.facts) == EVERY_FACT),
+)
+_hears = (
+    *_listens,
     # What happened before it was there it does not hear, however often the log is read anew.
     _hook.created_at <= param("at"),
     or_(_hook.everyone, _hook.user_id == param("actor")),
-    or_(any_(_hook.facts) == param("fact", str), any_(_hook.facts) == EVERY_FACT),
     not_(_sent_already),
 )
 
@@ -43,6 +46,7 @@ class WebhookRepository(Repository[Webhook]):
     of_person = many(select(Webhook).where(_hook.user_id == param("person")))
     ids_of = many(select(_hook.id).where(_hook.user_id == param("person")), into=UUID)
     wide = many(select(_hook.id).where(_hook.everyone), into=UUID)
+    listening = many(select(_hook.id).where(*_listens), into=UUID, limit=1)
     hearing = many(select(_hook.id, _hook.user_id).where(*_hears), into=Listener, limit=MOST_HEARING)
     erase = change(delete(Webhook).where(_hook.user_id == param("person")))
 

@@ -18,8 +18,8 @@ from fortress.data.bus import CHANNEL, MAX_PAYLOAD, message
 from fortress.errors import Unavailable
 
 TOPIC: Final = "facts"
-# After a notice, what is committed within this time shares the next one.
-PAUSE_SECONDS: Final = 0.005
+# After a notice, what is committed within this time shares the next one: followers let as much go by between two turns (GAP_SECONDS).
+PAUSE_SECONDS: Final = 0.03
 EVERYTHING: Final = "*"
 _log = structlog.get_logger("fortress.subscribers")
 

@@ -27,13 +27,20 @@ class FanOut:
         self._ids = ids
 
     async def hear(self, event: Event, unit: Unit) -> None:
-        """One round trip, whether anybody hears it or not. A fact that is heard again makes no second delivery."""
-        found = await self._webhooks.hearing(unit, fact=event.name, actor=event.actor_id, at=event.at, event=event.id)
-        if not found:
+        """A fact that is heard again makes no second delivery. One round trip; none while nobody hears facts of this name."""
+        if not await self._is_heard(event.name, unit):
             return
+        found = await self._webhooks.hearing(unit, fact=event.name, actor=event.actor_id, at=event.at, event=event.id)
         body = msgspec.json.encode({"type": event.name, "timestamp": event.at, "data": event.fact}).decode()
         for listener in found:
             await self.begin(unit, _draft(self._ids.new(), listener, event, body))
+
+    async def _is_heard(self, name: str, unit: Unit) -> bool:
+        """Asked once in a unit: all facts that it hears were committed before, and so were the webhooks that may hear them."""
+        known: dict[str, bool] = unit.memory.setdefault(FanOut, {})
+        if name not in known:
+            known[name] = bool(await self._webhooks.listening(unit, fact=name))
+        return known[name]
 
     async def test(self, unit: Unit, listener: Listener) -> Delivery:
         """A delivery of nothing that happened."""
