@@ -13,7 +13,7 @@ from fortress.bootstrap.container import Container
 from fortress.clock import Clock
 from fortress.data import Database
 from fortress.data.bus import Bus
-from fortress.events.following import TOPIC, FactKinds, FactLog, Followers, Herald, followers_of, register
+from fortress.events.following import TOPIC, FactKinds, FactLog, FactTail, Followers, Herald, followers_of, register
 from fortress.events.following.watch import watch_followers
 from fortress.settings import Settings
 from fortress.telemetry.metrics import Metrics
@@ -64,6 +64,20 @@ async def subscribers_at_work(
         yield followers
     finally:
         await followers.stop()
+
+
+@asynccontextmanager
+async def facts_tailed(tail: FactTail, bus: Bus, metrics: Metrics) -> AsyncIterator[None]:
+    """Those who look on at the end of the log are told what happens, for as long as the block lasts. Before the bus starts."""
+    bus.on(TOPIC, lambda _names: tail.wake())
+    metrics.watch("event_streams", "Streams of facts that are open.", lambda: float(len(tail)))
+    task = asyncio.create_task(tail.run(), name="facts tail")
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _registered(database: Database, logs: Sequence[FactLog]) -> bool:

@@ -18,7 +18,7 @@ from fortress.background import Background
 from fortress.bootstrap.assembly import Assembly
 from fortress.bootstrap.caching import open_caching
 from fortress.bootstrap.container import Container
-from fortress.bootstrap.following import facts_heralded, subscribers_at_work
+from fortress.bootstrap.following import facts_heralded, facts_tailed, subscribers_at_work
 from fortress.bootstrap.limiting import keep_sweeping, limit_store
 from fortress.bootstrap.partitioning import PARTITION_SECONDS, partition_upkeep
 from fortress.bootstrap.readiness import checks
@@ -34,7 +34,7 @@ from fortress.data.roles import APP_ROLE, may_rewrite_audit
 from fortress.domain import PersonalRecords, PersonalRegister
 from fortress.domains.access.contract import ADMINISTRATOR
 from fortress.errors import CannotStart
-from fortress.events.following import FactKinds, FactLog, Herald, logs_of
+from fortress.events.following import FactKinds, FactLog, FactTail, Herald, logs_of
 from fortress.events.following.watch import LogWatch
 from fortress.events.jobs.keeping import KEEP_SECONDS, Keeping
 from fortress.events.jobs.watch import QueueWatch
@@ -291,6 +291,7 @@ class Runtime:
             Limiter: self.limiter,
             LeakedPasswords: LeakedPasswords(self._leak_service()),
             Metrics: self.metrics,
+            FactTail: FactTail(self.database, self._drain.draining),
             SessionCookies: SessionCookies(settings),
             Csrf: Csrf(self.ring, settings),
         }
@@ -329,6 +330,7 @@ class Runtime:
         self._begin(QueueWatch(self.database, self.metrics).run())
         self._begin(LogWatch(self.database, self._logs_followed, self.metrics).run())
         self._keep_up()
+        await self._stack.enter_async_context(facts_tailed(self.container.get(FactTail), bus, self.metrics))
         if self.settings.worker == "inside":
             await self._work(bus)
         else:

@@ -6,7 +6,7 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, Final
+from typing import Any, Final, get_origin
 
 import msgspec
 from pydantic import BaseModel
@@ -115,7 +115,7 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         "operationId": route.name,
         "summary": summary.strip().rstrip("."),
         "tags": [route.handler.__module__.split(".")[-2]],
-        "parameters": [*_path_parameters(route.path), *_query_parameters(signature)],
+        "parameters": [*_path_parameters(route.path), *_query_parameters(signature), *_header_parameters(signature)],
         "responses": _responses(endpoint, route, signature, refs),
         "security": [] if isinstance(allow, Public) else _SECURITY,
         "x-permission": None if isinstance(allow, Public) else allow.name,
@@ -164,6 +164,13 @@ def _query_parameters(signature: Signature) -> list[dict[str, Any]]:
         {"name": name, "in": "query", "required": name in required, "schema": _without_nul(_without_null(property_))}
         for name, property_ in schema["properties"].items()
     ]
+
+
+def _header_parameters(signature: Signature) -> list[dict[str, Any]]:
+    if get_origin(signature.returns) is not Feed:
+        return []
+    said = "id of the last event that was seen; unset: from now on"
+    return [{"name": "Last-Event-ID", "in": "header", "required": False, "description": said, "schema": {"type": "string"}}]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

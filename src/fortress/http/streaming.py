@@ -54,7 +54,7 @@ class Streaming:
         while True:
             done, _ = await asyncio.wait((sending, leaving), timeout=WATCH_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if sending in done:
-                return self._outcome(sending)
+                return await self._outcome(sending, pipe)
             if leaving in done:
                 return LEFT
             refusal = await self._gate.refuses_still(request, endpoint)
@@ -63,12 +63,15 @@ class Streaming:
                 await pipe.refuse(refusal)
                 return refusal.code
 
-    def _outcome(self, sending: asyncio.Task[None]) -> str:
+    async def _outcome(self, sending: asyncio.Task[None], pipe: _Pipe) -> str:
         error = sending.exception()
         if error is None:
             return WHOLE
         self._gate.broke(error)
-        return error.code if isinstance(error, Refusal) else BROKEN
+        if not isinstance(error, Refusal):
+            return BROKEN
+        await pipe.refuse(error)
+        return error.code
 
 
 class _Pipe:

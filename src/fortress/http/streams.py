@@ -6,6 +6,7 @@ Nothing of them is kept: the next part is asked for when the client has taken th
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 from typing import Any, Final, Generic, TypeVar
 
 import msgspec
@@ -53,9 +54,8 @@ class Stream(Answer):
 
     async def close(self) -> None:
         """No more parts are wanted."""
-        close = getattr(self._parts, "aclose", None)
-        if close is not None:
-            await close()
+        async with closed_after(self._parts):
+            pass
 
 
 class Lines(msgspec.Struct, Generic[T], frozen=True):
@@ -76,9 +76,9 @@ class Happening(msgspec.Struct, frozen=True):
 
 
 class Feed(msgspec.Struct, Generic[T], frozen=True):
-    """200 with server-sent events of `T` (WHATWG HTML §9.2) as they happen; None is a heartbeat."""
+    """200 with server-sent events of `T` (WHATWG HTML §9.2) as they happen; an empty batch is a sign of life."""
 
-    happenings: AsyncIterator[Sequence[Happening] | None]
+    happenings: AsyncIterator[Sequence[Happening]]
 
     def __repr__(self) -> str:
         return "Feed()"
@@ -93,14 +93,27 @@ def render_feed(value: Feed[Any], _request: Request) -> Answer:
 
 
 async def _lines(batches: AsyncIterator[Sequence[Any]]) -> AsyncIterator[bytes]:
-    async for batch in batches:
-        if batch:
-            yield _encoder.encode_lines(batch)
+    async with closed_after(batches):
+        async for batch in batches:
+            if batch:
+                yield _encoder.encode_lines(batch)
 
 
-async def _events(happenings: AsyncIterator[Sequence[Happening] | None]) -> AsyncIterator[bytes]:
-    async for batch in happenings:
-        yield _HEARTBEAT if batch is None else b"".join(map(event_text, batch))
+async def _events(happenings: AsyncIterator[Sequence[Happening]]) -> AsyncIterator[bytes]:
+    async with closed_after(happenings):
+        async for batch in happenings:
+            yield b"".join(map(event_text, batch)) or _HEARTBEAT
+
+
+@asynccontextmanager
+async def closed_after(source: AsyncIterator[Any]) -> AsyncIterator[None]:
+    """The source is closed when the block ends, and not when somebody collects it."""
+    try:
+        yield
+    finally:
+        close = getattr(source, "aclose", None)
+        if close is not None:
+            await close()
 
 
 def event_text(happening: Happening) -> bytes:

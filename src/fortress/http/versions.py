@@ -16,7 +16,7 @@ from fortress.http import answers
 from fortress.http.answers import Answer
 from fortress.http.headers import Ending, midnight
 from fortress.http.request import Request
-from fortress.http.streams import Lines
+from fortress.http.streams import Lines, closed_after
 
 Shift = Callable[[Any], Any]
 
@@ -193,8 +193,9 @@ def _of_list(shift: Shift) -> Shift:
 
 def _of_lines(shift: Shift) -> Shift:
     async def batches(lines: Lines[Any]) -> AsyncIterator[Sequence[Any]]:
-        async for batch in lines.batches:
-            yield [shift(item) for item in batch]
+        async with closed_after(lines.batches):
+            async for batch in lines.batches:
+                yield [shift(item) for item in batch]
 
     return lambda lines: Lines(batches(lines))
 

@@ -49,6 +49,10 @@ class Wire:
         try:
             async with asyncio.timeout(PATIENCE):
                 began = await self.begun()
+                if began.headers.get("content-type", "").startswith("text/event-stream") and to != "HEAD":
+                    # It has no end; what has come with its head is all of the answer.
+                    self.closing = True
+                    return Reply(began.status, began.raw_headers, await anext(self.parts()))
                 if (b"transfer-encoding", b"chunked") in began.raw_headers and to != "HEAD":
                     return Reply(began.status, began.raw_headers, b"".join([part async for part in self.parts()]))
                 length = 0 if to == "HEAD" or began.status == 204 else int(began.headers.get("content-length", "0"))

@@ -3,6 +3,7 @@
 from fortress.events.following.followers import Followers, followers_of, logs_of, register
 from fortress.events.following.herald import TOPIC, Herald
 from fortress.events.following.kinds import FactKinds
-from fortress.events.following.log import FactLog
+from fortress.events.following.log import FactLog, Place
+from fortress.events.following.tail import FactTail, LoggedFact
 
-__all__ = ["TOPIC", "FactKinds", "FactLog", "Followers", "Herald", "followers_of", "logs_of", "register"]
+__all__ = ["TOPIC", "FactKinds", "FactLog", "FactTail", "Followers", "Herald", "LoggedFact", "Place", "followers_of", "logs_of", "register"]
