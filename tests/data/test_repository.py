@@ -37,7 +37,7 @@ from fortress.data import (
     select,
     update,
 )
-from fortress.errors import Invalid, NotFound, StaleVersion
+from fortress.errors import CannotStart, Invalid, NotFound, StaleVersion
 from fortress.security.permissions import Method, Reach
 from fortress.security.principal import ANONYMOUS, SYSTEM, Principal
 
@@ -52,7 +52,11 @@ class State(StrEnum):
 
 class Parcel(Entity, frozen=True):
     __tablename__ = "parcels"
-    __indexes__ = (Index("idx_parcels_owner", "owner_id", desc("created_at"), desc("id")),)
+    __indexes__ = (
+        Index("idx_parcels_owner", "owner_id", desc("created_at"), desc("id")),
+        Index("idx_parcels_state", "state", desc("created_at"), desc("id")),
+        Index("idx_parcels_price", "price", "id"),
+    )
     id: Key
     owner_id: Owner
     state: State
@@ -94,6 +98,7 @@ class Parcels(Repository[Parcel]):
     recent = page(select(Parcel), newest_first=Parcel.c.created_at)
     oldest = page(select(Parcel).where(Parcel.c.state == param("state")), oldest_first=Parcel.c.created_at)
     by_key = page(select(Parcel), newest_first=Parcel.c.id)
+    listed = page(select(Parcel), newest_first=Parcel.c.created_at, filters=[Parcel.c.state], sorts=[Parcel.c.price])
     send = change(
         update(Parcel)
         .where(Parcel.c.id == param("id"))
@@ -310,6 +315,66 @@ async def test_a_cursor_is_of_one_list_and_one_caller(database: Database) -> Non
         with pytest.raises(Invalid) as caught:
             await query(database.reader(caller), query=PageQuery(2, cursor))
         assert [error.field for error in caught.value.errors] == ["?cursor"]
+
+
+@pytest.mark.parametrize("sort", ["price", "-price", "created_at", "-created_at", None])
+@pytest.mark.parametrize("state", [None, State.NEW, State.SENT])
+async def test_a_list_is_narrowed_and_sorted_by_what_it_declares(database: Database, sort: str | None, state: State | None) -> None:
+    prices = ("3.00", "1.00", "3.00", "2.00", "1.00", "2.00", "3.00")
+    states = (State.NEW, State.SENT)
+    kept = await stored(database, *(parcel(number, price=Decimal(price), state=states[number % 2]) for number, price in enumerate(prices)))
+    await stored(database, parcel(owner=OTHER))
+    seen: list[Parcel] = []
+    cursor = None
+    for _ in range(len(kept)):
+        asked = PageQuery(2, cursor, sort, {} if state is None else {"state": state})
+        found = await parcels.listed(database.reader(ME), query=asked)
+        seen += found.items
+        cursor = found.next
+        if cursor is None:
+            break
+    column, down = (sort or "-created_at").removeprefix("-"), (sort or "-created_at").startswith("-")
+    wanted = sorted((one for one in kept if state in (None, one.state)), key=lambda one: (getattr(one, column), one.id), reverse=down)
+    assert seen == wanted
+
+
+async def test_a_cursor_is_of_one_order_and_its_filters(database: Database) -> None:
+    await stored(database, *(parcel(number) for number in range(6)))
+    new = {"state": State.NEW}
+    cursor = (await parcels.listed(database.reader(ME), query=PageQuery(2, None, "price", new))).next
+    assert (await parcels.listed(database.reader(ME), query=PageQuery(2, cursor, "price", new))).items
+    for asked in (
+        PageQuery(2, cursor),
+        PageQuery(2, cursor, "price"),
+        PageQuery(2, cursor, "-price", new),
+        PageQuery(2, cursor, None, new),
+        PageQuery(2, cursor, "price", {"state": State.SENT}),
+    ):
+        with pytest.raises(Invalid) as caught:
+            await parcels.listed(database.reader(ME), query=asked)
+        assert [error.field for error in caught.value.errors] == ["?cursor"]
+
+
+async def test_what_a_list_does_not_declare_is_a_mistake_of_the_program(database: Database) -> None:
+    for asked in (PageQuery(sort="name"), PageQuery(filters={"name": "x"})):
+        with pytest.raises(CannotStart, match=r"Parcels\.listed declares neither filters= nor sorts= of name"):
+            await parcels.listed(database.reader(ME), query=asked)
+
+
+@pytest.mark.parametrize(
+    ("columns", "problem"),
+    [
+        ({"filters": [Parcel.c.name]}, "no index of parcels begins with it"),
+        ({"sorts": [Parcel.c.name]}, "no index of parcels begins with it"),
+        ({"sorts": [Parcel.c.note]}, "never null"),
+        ({"filters": [Parcel.c.note]}, "never null"),
+    ],
+)
+def test_what_a_list_is_narrowed_and_sorted_by_has_an_index(columns: dict[str, Any], problem: str) -> None:
+    with pytest.raises(CannotStart, match=problem):
+
+        class Odd(Repository[Parcel]):
+            odd = page(select(Parcel), newest_first=Parcel.c.created_at, **columns)
 
 
 @pytest.mark.parametrize("limit", [0, -1, 101, 10**30])

@@ -28,6 +28,8 @@ class Product(Entity, frozen=True):
         Unique("products_sku_key", "sku"),
         Check("ck_products_stock", "stock >= 0"),
         Index("idx_products_created", desc("created_at"), desc("id")),
+        Index("idx_products_name", "name", "id"),
+        Index("idx_products_price", "price", "id"),
     )
 
     id: Key
@@ -59,6 +61,7 @@ class Order(Entity, frozen=True):
         Index("idx_orders_user_created", "user_id", desc("created_at"), desc("id")),
         Index("idx_orders_created", desc("created_at"), desc("id")),
         Index("idx_orders_placed", "created_at", where="status = 'placed'"),
+        Index("idx_orders_status", "status", desc("created_at"), desc("id")),
     )
 
     id: Key

@@ -23,7 +23,7 @@ _locked = (
 class ProductRepository(Repository[Product]):
     """What there is to buy."""
 
-    on_sale = cached(page(select(Product), newest_first=Product.c.created_at), seconds=30)
+    on_sale = cached(page(select(Product), newest_first=Product.c.created_at, sorts=[Product.c.name, Product.c.price]), seconds=30)
     of_skus = many(select(Product).where(Product.c.sku == func.any(param("skus", list[str]))))
     take = change(
         update(Product)
@@ -40,7 +40,7 @@ class OrderRepository(Repository[Order]):
     """What people bought."""
 
     by_id = one(select(Order).where(Order.c.id == param("id")))
-    recent = page(select(Order), newest_first=Order.c.created_at)
+    recent = page(select(Order), newest_first=Order.c.created_at, filters=[Order.c.status])
     of_person = many(select(Order).where(Order.c.user_id == param("person")).order_by(Order.c.created_at), limit=10_000)
     forget_notes = change(
         update(Order).where(Order.c.user_id == param("person"), Order.c.note.is_not(None)).values(note=None, version=Order.c.version + 1)

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from datetime import date
 from decimal import Decimal
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 from uuid import UUID
 
 import msgspec
 from pydantic import Field
 
 from fortress import NotFound
-from fortress.data import Page, PageQuery
-from fortress.http import PUBLIC, Created, Input, Lines, Past, get, per_minute, post
+from fortress.data import Page
+from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock
-from shop.orders.models import Order, Product
+from shop.orders.models import Order, OrderStatus, Product
 from shop.orders.policy import CANCEL, PLACE, READ
 from shop.orders.service import OrderService
 
@@ -80,10 +80,23 @@ def product_in_v1(product: ProductView) -> ProductViewV1:
 V1: Final = Past(1, deprecated=date(2026, 11, 1), sunset=date(2027, 11, 1), answers=[product_in_v1])
 
 
+class ProductQuery(Listing):
+    """Products in another order."""
+
+    sort: Literal["name", "-name", "price", "-price", "created_at", "-created_at"] | None = None
+
+
+class OrderQuery(Listing):
+    """Orders of one status, or the oldest first."""
+
+    status: OrderStatus | None = None
+    sort: Literal["created_at", "-created_at"] | None = None
+
+
 @get("/products", allow=PUBLIC, limit=per_minute(600))
-async def list_products(query: PageQuery, orders: OrderService, principal: Principal) -> Page[ProductView]:
-    """List the products."""
-    page = await orders.on_sale(query, principal)
+async def list_products(query: ProductQuery, orders: OrderService, principal: Principal) -> Page[ProductView]:
+    """List the products, newest first unless another order is asked for."""
+    page = await orders.on_sale(query.page(), principal)
     return Page([_shown(product) for product in page.items], page.next)
 
 
@@ -101,9 +114,9 @@ async def read_order(order_id: UUID, orders: OrderService, principal: Principal)
 
 
 @get("/orders", allow=READ, limit=per_minute(300))
-async def list_orders(query: PageQuery, orders: OrderService, principal: Principal) -> Page[Order]:
-    """List orders, newest first."""
-    return await orders.recent(query, principal)
+async def list_orders(query: OrderQuery, orders: OrderService, principal: Principal) -> Page[Order]:
+    """List orders, newest first unless another order is asked for."""
+    return await orders.recent(query.page(), principal)
 
 
 @get("/orders/export", allow=READ, limit=per_minute(6))

@@ -9,7 +9,8 @@ from fortress.cache.methods import CachedMethod, Method, P, R, S
 from fortress.cache.plan import ABSENT_SECONDS, MOST, Lifetime
 from fortress.cache.queries import CachedMany, CachedOne, CachedPages
 from fortress.data.entity import Entity
-from fortress.data.query import Many, One, Paged
+from fortress.data.paged import Paged
+from fortress.data.query import Many, One
 from fortress.errors import CannotStart
 
 T = TypeVar("T")

@@ -13,8 +13,9 @@ import msgspec
 
 from fortress.cache.plan import Lifetime, Pack, Plan, Unpack, check_lifetime, check_shared, personal, version_of
 from fortress.cache.shelf import Load, Shelf
+from fortress.data.paged import Paged
 from fortress.data.pages import Page, PageQuery
-from fortress.data.query import Many, One, Paged, Query
+from fortress.data.query import Many, One, Query
 from fortress.data.reader import Reader
 from fortress.data.sources import is_locking, tables_read
 from fortress.errors import CannotStart
@@ -179,7 +180,7 @@ class CachedPages(CachedQuery, Generic[T]):
         shelf: Shelf | None = reader.remembered.get(self)
         if shelf is None:
             return await self._paged(reader, query=query, **given)
-        key = _key((self._audience(reader.principal), query.limit, query.cursor, given))
+        key = _key((self._audience(reader.principal), query.limit, query.cursor, query.sort, query.filters, given))
         entry = shelf.fresh(key)
         found: Page[T] = entry.value if entry is not None else await shelf.obtain(key, None, self._loading(reader, query, given))
         return found

@@ -22,10 +22,11 @@ from fortress.data.cursor import Cursors
 from fortress.data.database import Database
 from fortress.data.entity import Check, Entity, Index, Unique, desc
 from fortress.data.journal import AuditEntry, EventEntry
+from fortress.data.paged import page
 from fortress.data.pages import Page, PageQuery
 from fortress.data.personal.datakeys import Erased
 from fortress.data.personal.fences import blind
-from fortress.data.query import change, delete, insert, many, one, page, param, revision, select, update
+from fortress.data.query import change, delete, insert, many, one, param, revision, select, update
 from fortress.data.reader import Reader
 from fortress.data.refusals import Contended, DatabaseFault, Moved, UnitFailed
 from fortress.data.repository import Repository

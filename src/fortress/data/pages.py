@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -21,6 +21,8 @@ class PageQuery(msgspec.Struct, frozen=True):
     Attributes:
         limit: items, 1 to 100.
         cursor: `next` of the page before; None for the first page.
+        sort: a column, downwards with `-` before it; None: as the list is usually sorted.
+        filters: the one value of each of these columns.
 
     Raises:
         Invalid: the limit is out of bounds; field `?limit`.
@@ -28,6 +30,8 @@ class PageQuery(msgspec.Struct, frozen=True):
 
     limit: int = USUAL
     cursor: str | None = None
+    sort: str | None = None
+    filters: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 1 <= self.limit <= LARGEST:

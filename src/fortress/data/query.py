@@ -9,8 +9,7 @@ class OrderRepository(Repository[Order]):
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from types import GenericAlias
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, overload
 from uuid import UUID
 
@@ -23,7 +22,6 @@ from fortress.data.columns import sql_type
 from fortress.data.compile import OWNER, Compiled, both, parameter, scoped
 from fortress.data.entity import Entity, Shape, entity_of, shape_of
 from fortress.data.outgoing import Held
-from fortress.data.pages import Page, PageQuery
 from fortress.data.personal.fences import check
 from fortress.data.personal.opening import Opener
 from fortress.data.reader import Reader, Rows
@@ -31,7 +29,6 @@ from fortress.data.rows import Loader, loader
 from fortress.data.sources import entities_written, only_row
 from fortress.errors import CannotStart, NotFound
 from fortress.security.permissions import Reach
-from fortress.security.principal import SYSTEM, Principal
 
 if TYPE_CHECKING:
     from fortress.data.unit import Unit
@@ -185,10 +182,10 @@ class One(Query, Generic[T]):
     """A query for one row. See `one`."""
 
     def __init__(self, statement: Any, into: Any) -> None:
-        self.into, found = _result(statement, into)
+        self.into, found = result_of(statement, into)
         super().__init__(statement, self.into)
         self.missing: type[NotFound] = found.missing if found else NotFound
-        self._load = loader(self.into, _names(statement))
+        self._load = loader(self.into, names_of(statement))
         if statement._limit_clause is None:  # noqa: SLF001 - SQLAlchemy has no public way to ask
             self.statement = statement.limit(1)
 
@@ -222,9 +219,9 @@ class Many(Query, Generic[T]):
     """A query for a bounded number of rows. See `many`."""
 
     def __init__(self, statement: Any, into: Any, limit: int) -> None:
-        self.into, _ = _result(statement, into)
+        self.into, _ = result_of(statement, into)
         super().__init__(statement, self.into)
-        self._load = loader(self.into, _names(statement))
+        self._load = loader(self.into, names_of(statement))
         if statement._limit_clause is None:  # noqa: SLF001 - as above
             self.statement = statement.limit(limit)
 
@@ -235,89 +232,17 @@ class Many(Query, Generic[T]):
         return await self.made(self._load, reader, await self.rows(reader, given))
 
 
-class Paged(Query, Generic[T]):
-    """A query in pages. See `page`."""
-
-    def __init__(self, statement: Any, into: Any, order: Any, *, newest_first: bool) -> None:
-        self.into, _ = _result(statement, into)
-        super().__init__(statement, self.into)
-        self._load = loader(self.into, _names(statement))
-        self._keys = _keyset(order)
-        self._cursor_type: Any = GenericAlias(tuple, tuple(_python(key) for key in self._keys))
-        self._first = Query(_ordered(statement, self._keys, newest_first=newest_first), self.into)
-        self._after = Query(_beyond(self._first.statement, self._keys, newest_first=newest_first), self.into)
-        absent = {key.name for key in self._keys} - set(_names(statement))
-        if absent:
-            raise CannotStart(f"a page sorted by {', '.join(sorted(absent))} must select it")
-
-    def prepare(self) -> None:
-        super().prepare()
-        for part in (self._first, self._after):
-            part.name = self.name
-            part.prepare()
-
-    @property
-    def texts(self) -> tuple[str, ...]:
-        return (*self._first.texts, *self._after.texts)
-
-    async def __call__(self, reader: Reader, /, *, query: PageQuery, **given: Any) -> Page[T]:
-        """One page.
-
-        Raises:
-            Invalid: the cursor is not one of this list and this caller.
-        """
-        part = self._first
-        if query.cursor is not None:
-            part = self._after
-            values = reader.cursors.read(query.cursor, self.name, self._holder(reader), self._cursor_type)
-            given |= {f"after_{index}": value for index, value in enumerate(values)}
-        given["page_limit"] = query.limit + 1
-        if self._blind:
-            await reader.personal.digests(self._blind, given)
-        rows = await reader.rows(*part.bound(reader, given))
-        more = len(rows) > query.limit
-        rows = rows[: query.limit]
-        items = await self.made(self._load, reader, rows)
-        return Page(items, self._cursor(reader, items[-1]) if more else None)
-
-    async def batches(self, reader: Reader, /, *, size: int = MOST, **given: Any) -> AsyncIterator[list[T]]:
-        """Every row, in the page's order and in constant memory; between two batches nothing of the database is held.
-
-        A row that is there from the first batch to the last comes once. One that comes or goes meanwhile may be among them or not:
-        a snapshot of hours would hold back vacuum, and with it everybody.
-        """
-        if self._blind:
-            await reader.personal.digests(self._blind, given)
-        part = self._first
-        while True:
-            rows = await reader.rows(*part.bound(reader, given | {"page_limit": size}))
-            if rows:
-                items = await self.made(self._load, reader, rows)
-                yield items
-                given |= {f"after_{index}": getattr(items[-1], key.name) for index, key in enumerate(self._keys)}
-            if len(rows) < size:
-                return
-            part = self._after
-
-    def _cursor(self, reader: Reader, last: Any) -> str:
-        return reader.cursors.write(self.name, self._holder(reader), tuple(getattr(last, key.name) for key in self._keys))
-
-    def _holder(self, reader: Reader) -> Principal:
-        """Who may use a cursor: those who would get the same rows by it."""
-        return reader.principal if self.scoped and reader.principal.reach is not _ANYONE else SYSTEM
-
-
 class Change(Query, Generic[T]):
     """A statement that writes; only a unit of work runs it. See `change`."""
 
     def __init__(self, statement: Any, into: Any) -> None:
         self.returns = bool(statement.returning_column_descriptions)
-        self.into = _result(statement, into)[0] if self.returns else None
+        self.into = result_of(statement, into)[0] if self.returns else None
         super().__init__(statement, self.into)
         self.shapes: tuple[Shape, ...] = tuple(map(shape_of, entities_written(statement)))
         self._load: Loader | None = None
         if self.returns:
-            self._load = loader(self.into, _names(statement))
+            self._load = loader(self.into, names_of(statement))
         else:
             # Counted by the rows it returns, which the driver gives at no further cost.
             self.statement = statement.returning(sa.literal_column("1"))
@@ -381,20 +306,6 @@ def many(statement: Any, *, into: Any = None, limit: int = MOST) -> Any:
 
 
 @overload
-def page(statement: sa.Select[T], *, newest_first: Any) -> Paged[T]: ...
-@overload
-def page(statement: sa.Select[T], *, oldest_first: Any) -> Paged[T]: ...
-@overload
-def page(statement: Any, *, into: type[T], newest_first: Any) -> Paged[T]: ...
-@overload
-def page(statement: Any, *, into: type[T], oldest_first: Any) -> Paged[T]: ...
-def page(statement: Any, *, into: Any = None, newest_first: Any = None, oldest_first: Any = None) -> Any:
-    """Pages by keyset: sorted by one column that is never null and then by the key, each beginning where the last ended."""
-    order = oldest_first if newest_first is None else newest_first
-    return Paged(statement, into, order, newest_first=newest_first is not None)
-
-
-@overload
 def change(statement: Any, *, into: type[T]) -> Change[list[T]]: ...
 @overload
 def change(statement: Returning) -> Change[list[Any]]: ...  # type: ignore[overload-overlap]  # with RETURNING rows, without it their number
@@ -405,7 +316,7 @@ def change(statement: Any, *, into: Any = None) -> Any:
     return Change(statement, into)
 
 
-def _result(statement: Any, into: Any) -> tuple[Any, Shape | None]:
+def result_of(statement: Any, into: Any) -> tuple[Any, Shape | None]:
     """What a row becomes, and the entity that it tells of."""
     tables = {getattr(column, "table", None) for column in _columns(statement)}
     source = tables.pop() if len(tables) == 1 else None
@@ -413,7 +324,7 @@ def _result(statement: Any, into: Any) -> tuple[Any, Shape | None]:
     shape = shape_of(found) if found else None
     if into is not None:
         return into, shape
-    if shape is None or _names(statement) != list(shape.table.c.keys()):
+    if shape is None or names_of(statement) != list(shape.table.c.keys()):
         raise CannotStart("the query does not select an entity; say what its rows become by into=")
     return shape.entity, shape
 
@@ -430,29 +341,5 @@ def _columns(statement: Any) -> list[Any]:
     return [part["expr"] for part in statement.returning_column_descriptions]
 
 
-def _names(statement: Any) -> list[str]:
+def names_of(statement: Any) -> list[str]:
     return [column.name for column in _columns(statement)]
-
-
-def _keyset(order: Any) -> list[sa.Column[Any]]:
-    entity = entity_of(getattr(order, "table", None))
-    if entity is None or order.nullable:
-        raise CannotStart("a page is sorted by a column of an entity that is never null")
-    key = entity.table.c[shape_of(entity).key]
-    return [order] if order.name == key.name else [order, key]
-
-
-def _python(key: sa.Column[Any]) -> Any:
-    entity = entity_of(key.table)
-    return shape_of(entity).field(key.name).python if entity else Any
-
-
-def _ordered(statement: Any, keys: list[sa.Column[Any]], *, newest_first: bool) -> Any:
-    order = [key.desc() if newest_first else key.asc() for key in keys]
-    return statement.order_by(*order).limit(parameter("page_limit", sa.BigInteger()))
-
-
-def _beyond(statement: Any, keys: list[sa.Column[Any]], *, newest_first: bool) -> Any:
-    last = sa.tuple_(*(parameter(f"after_{index}", key.type) for index, key in enumerate(keys)))
-    row = sa.tuple_(*keys)
-    return statement.where(row < last if newest_first else row > last)

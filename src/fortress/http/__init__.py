@@ -2,6 +2,7 @@
 
 from fortress.http.answers import Accepted, Answer, Created, Headed, SeeOther
 from fortress.http.inputs import Input
+from fortress.http.pages import Listing
 from fortress.http.request import Request
 from fortress.http.routes import Route, delete, get, minutes, patch, post, put
 from fortress.http.streams import Feed, Happening, Lines
@@ -20,6 +21,7 @@ __all__ = [
     "Input",
     "Limit",
     "Lines",
+    "Listing",
     "Past",
     "Request",
     "Route",

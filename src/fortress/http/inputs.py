@@ -17,6 +17,7 @@ MAX_QUERY_FIELDS = 50
 # A megabyte of unknown fields would be answered with several; whoever has made so many faults is helped by the first.
 MAX_ERRORS = 100
 _MAX_NAME = 100
+_UNKNOWN = "extra_forbidden"
 _JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
 
 
@@ -55,7 +56,14 @@ def read_query(request: Request, model: type[M]) -> M:
     try:
         return model.model_validate(query_fields(request.query), strict=False)
     except ValidationError as error:
-        raise invalid(error, "?") from None
+        raise Invalid([_with_known(one, model) for one in invalid(error, "?").errors]) from None
+
+
+def _with_known(fault: FieldError, model: type[BaseModel]) -> FieldError:
+    """Of a parameter that is not known: those that are."""
+    if fault.code != _UNKNOWN:
+        return fault
+    return FieldError(fault.field, f"This parameter is not known here. Those that are: {', '.join(model.model_fields)}", fault.code)
 
 
 def query_fields(query: bytes) -> dict[str, str]:
@@ -78,7 +86,7 @@ def refuse_query(request: Request) -> None:
     """Raises Invalid when a route without query parameters was given some."""
     unknown = query_fields(request.query)
     if unknown:
-        raise Invalid([FieldError(f"?{name}", "This parameter is not known here", "extra_forbidden") for name in unknown])
+        raise Invalid([FieldError(f"?{name}", "This parameter is not known here", _UNKNOWN) for name in unknown])
 
 
 def invalid(error: ValidationError, root: str) -> Invalid:

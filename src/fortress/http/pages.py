@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from pydantic import Field
@@ -20,6 +20,20 @@ class PageInput(Input):
     cursor: str | None = Field(None, max_length=1000, description="`next` of the page before")
 
 
+class Listing(PageInput):
+    """What a list may be asked for that can be narrowed and sorted.
+
+    A subclass has a field for each filter, None while nobody asks for it, and says in `sort` by what the list is sorted:
+    `sort: Literal["total", "-total"] | None = None`. The page of the repository declares the same columns.
+    """
+
+    def page(self) -> PageQuery:
+        """What is asked of the repository's page."""
+        filters = self.model_dump(exclude={*PageInput.model_fields, _SORT}, exclude_none=True)
+        return PageQuery(self.limit, self.cursor, getattr(self, _SORT, None), filters)
+
+
+_SORT: Final = "sort"
 _FIRST = PageQuery()
 
 
