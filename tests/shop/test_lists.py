@@ -60,3 +60,28 @@ async def test_a_cursor_of_another_order_is_refused(client: Client) -> None:
     for other in ("sort=name", "sort=-price", "limit=1"):
         refused = await client.get(f"/products?{other}&cursor={cursor}")
         assert (refused.status, refused.json()["errors"][0]["field"]) == (422, "?cursor")
+
+
+async def test_fields_that_nobody_asked_for_are_left_out(client: Client, callers: Callers) -> None:
+    buyer = await callers.person()
+    for _ in range(3):
+        assert (await client.post("/orders", BASKET, as_=buyer)).status == 201
+    page = await client.get("/orders?fields=status,id&limit=2&status=placed", as_=buyer)
+    assert [list(order) for order in page.json()["items"]] == [["id", "status"]] * 2
+    assert "fields=status%2Cid" in page.headers["link"]
+    rest = await client.get(page.headers["link"].split(">")[0].removeprefix("</api/v1"), as_=buyer)
+    assert [list(order) for order in rest.json()["items"]] == [["id", "status"]]
+    whole = (await client.get("/orders?limit=2", as_=buyer)).json()["items"]
+    assert [{"id": order["id"], "status": order["status"]} for order in whole] == page.json()["items"]
+
+
+@pytest.mark.parametrize("fields", ["password", "id,", "", "id,total,nothing", "items", "ID"])
+async def test_fields_that_are_not_there_are_refused_with_those_that_are(client: Client, callers: Callers, fields: str) -> None:
+    refused = await client.get(f"/orders?fields={fields}", as_=await callers.person())
+    (fault,) = refused.json()["errors"]
+    assert (refused.status, fault["field"]) == (422, "?fields")
+    assert "id, user_id, status, total" in fault["message"]
+
+
+async def test_where_nothing_says_so_fields_can_not_be_chosen(client: Client) -> None:
+    assert (await client.get("/products?fields=id")).status == 422

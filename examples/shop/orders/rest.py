@@ -113,7 +113,7 @@ async def read_order(order_id: UUID, orders: OrderService, principal: Principal)
     return await orders.read(order_id, principal)
 
 
-@get("/orders", allow=READ, limit=per_minute(300))
+@get("/orders", allow=READ, limit=per_minute(300), sparse=True)
 async def list_orders(query: OrderQuery, orders: OrderService, principal: Principal) -> Page[Order]:
     """List orders, newest first unless another order is asked for."""
     return await orders.recent(query.page(), principal)

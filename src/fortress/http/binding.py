@@ -24,6 +24,7 @@ from fortress.http.pages import read_page_query, render_page
 from fortress.http.request import Request
 from fortress.http.router import parameters_of
 from fortress.http.routes import Handler, Route
+from fortress.http.sparse import Fields
 from fortress.http.streams import Feed, Lines, render_feed, render_lines
 from fortress.http.versions import Passage, Shift
 from fortress.security.principal import Principal
@@ -96,8 +97,24 @@ def bind(route: Route, provide: Provide, passage: Passage) -> Call:
     if passage.lowered is not None:
         handler = _lowering(handler, passage.lowered)
 
+    if route.policy.get("sparse"):
+        return _sparsely(Fields(signature.returns), arguments, handler, render)
+
     async def call(request: Request) -> Answer:
         return render(await handler(**await arguments(request)), request)
+
+    return call
+
+
+def _sparsely(fields: Fields, arguments: Arguments, handler: Handler, render: Render) -> Call:
+    """What leaves out what was not asked for."""
+
+    async def call(request: Request) -> Answer:
+        query, names = request.query, fields.taken_from(request)
+        value = await handler(**await arguments(request))
+        # A link to the next page repeats all that was asked for.
+        request.query = query
+        return render(value if names is None else fields.cut(value, names), request)
 
     return call
 

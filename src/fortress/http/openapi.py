@@ -12,7 +12,7 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from fortress.data.pages import PageQuery
+from fortress.data.pages import Page, PageQuery
 from fortress.errors import (
     BadRequest,
     FieldError,
@@ -35,6 +35,7 @@ from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
+from fortress.http.sparse import PARAMETER, Fields
 from fortress.http.streams import EVENT_STREAM, NDJSON, Feed, Lines
 from fortress.http.versions import VersionGone
 from fortress.security.permissions import FACTORS, Public
@@ -115,7 +116,12 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         "operationId": route.name,
         "summary": summary.strip().rstrip("."),
         "tags": [route.handler.__module__.split(".")[-2]],
-        "parameters": [*_path_parameters(route.path), *_query_parameters(signature), *_header_parameters(signature)],
+        "parameters": [
+            *_path_parameters(route.path),
+            *_query_parameters(signature),
+            *_fields(route, signature),
+            *_header_parameters(signature),
+        ],
         "responses": _responses(endpoint, route, signature, refs),
         "security": [] if isinstance(allow, Public) else _SECURITY,
         "x-permission": None if isinstance(allow, Public) else allow.name,
@@ -148,6 +154,12 @@ def _proof(endpoint: Endpoint) -> dict[str, Any]:
     return fresh if proof.factors < FACTORS else fresh | {"x-factor": proof.factors}
 
 
+def _parameters(route: Route, signature: Signature) -> list[dict[str, Any]]:
+    return [
+        *_path_parameters(route.path), *_query_parameters(signature), *_fields(route, signature), *_header_parameters(signature),
+    ]  # fmt: skip
+
+
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": _PARAMETER_SCHEMAS[kind]} for name, kind in parameters_of(path).items()
@@ -159,11 +171,26 @@ def _query_parameters(signature: Signature) -> list[dict[str, Any]]:
         return []
     model = PageInput if signature.query[1] is PageQuery else signature.query[1]
     schema = model.model_json_schema()
-    required = schema.get("required", [])
+    required, shared = schema.get("required", []), schema.get("$defs", {})
     return [
-        {"name": name, "in": "query", "required": name in required, "schema": _without_nul(_without_null(property_))}
+        {"name": name, "in": "query", "required": name in required, "schema": _without_nul(_inlined(_without_null(property_), shared))}
         for name, property_ in schema["properties"].items()
     ]
+
+
+def _inlined(schema: dict[str, Any], shared: dict[str, Any]) -> dict[str, Any]:
+    """A parameter's schema with what it refers to in it: what a query model shares is nowhere else in the document."""
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return {**shared[name], **{key: value for key, value in schema.items() if key != "$ref"}} if name else schema
+
+
+def _fields(route: Route, signature: Signature) -> list[dict[str, Any]]:
+    if not route.policy.get("sparse"):
+        return []
+    one = "|".join(Fields(signature.returns).names)
+    said = "only these fields, with commas between; unset: all"
+    schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
+    return [{"name": PARAMETER, "in": "query", "required": False, "description": said, "schema": schema}]
 
 
 def _header_parameters(signature: Signature) -> list[dict[str, Any]]:
@@ -194,6 +221,9 @@ def _without_nul(schema: Any) -> Any:
 
 def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     status, body = _success(signature, refs)
+    if route.policy.get("sparse"):
+        content = body["content"]["application/json"]
+        content["schema"] = {"anyOf": [content["schema"], _cut(signature)]}
     responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
     if signature.returns is Answer:
         # It says itself what it is, with a body or without.
@@ -206,6 +236,14 @@ def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     for code, refusals in sorted(by_status.items()):
         responses[str(code)] = _problem(refusals, refs)
     return responses
+
+
+def _cut(signature: Signature) -> dict[str, Any]:
+    """An answer with some of its fields."""
+    if get_origin(signature.returns) is not Page:
+        return {"type": "object", "minProperties": 1}
+    properties = {"items": {"type": "array", "items": {"type": "object", "minProperties": 1}}, "next": {"type": ["string", "null"]}}
+    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:

@@ -26,6 +26,7 @@ class Policy(TypedDict):
         errors: the refusals of its own that a client should expect, for the OpenAPI document.
         max_body: bytes that its body may have, when that is less than the setting.
         fresh: how long ago the caller may have proved who they are: `minutes(5)` (ASVS V7.5.3).
+        sparse: whether `?fields=` may have fields of the answer left out.
         factor: 2 for what needs a session with a second factor.
     """
 
@@ -39,6 +40,7 @@ class Policy(TypedDict):
     max_body: NotRequired[int]
     fresh: NotRequired[timedelta]
     factor: NotRequired[Literal[1, 2]]
+    sparse: NotRequired[bool]
 
 
 class Route:
