@@ -13,7 +13,7 @@ from pydantic import Field
 
 from fortress import NotFound
 from fortress.data import Page
-from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, get, per_minute, post
+from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, Results, each, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock
 from shop.orders.models import Order, OrderStatus, Product
@@ -129,6 +129,18 @@ async def export_orders(orders: OrderService, principal: Principal) -> Lines[Ord
 async def cancel_order(order_id: UUID, orders: OrderService, principal: Principal) -> Order:
     """Cancel an order that is not shipped."""
     return await orders.cancel(order_id, principal)
+
+
+class CancelOrders(Input):
+    """The orders to cancel."""
+
+    order_ids: Annotated[list[UUID], Field(min_length=1, max_length=50)]
+
+
+@post("/orders/cancellations", allow=CANCEL, limit=per_minute(10))
+async def cancel_orders(data: CancelOrders, orders: OrderService, principal: Principal) -> Results[Order]:
+    """Cancel several orders; each that can't be is told of by itself."""
+    return await each(data.order_ids, lambda order: orders.cancel(order, principal))
 
 
 def _shown(product: Product) -> ProductView:

@@ -1,6 +1,7 @@
 """The HTTP face: what a domain's rest.py needs, and nothing else."""
 
 from fortress.http.answers import Accepted, Answer, Created, Headed, SeeOther
+from fortress.http.bulk import Results, each
 from fortress.http.inputs import Input
 from fortress.http.pages import Listing
 from fortress.http.request import Request
@@ -24,9 +25,11 @@ __all__ = [
     "Listing",
     "Past",
     "Request",
+    "Results",
     "Route",
     "SeeOther",
     "delete",
+    "each",
     "get",
     "minutes",
     "patch",
