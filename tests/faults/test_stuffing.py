@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(150)]
 
 PROXY: Final = "127.77.0.1"
 ADDRESSES: Final = 500
-ACCOUNTS: Final = 300
+ACCOUNTS: Final = 10_000
 GUESSES: Final = 10
 PER_ADDRESS: Final = 100
 # One more guess comes back in three minutes, and one in 36 seconds; a busy machine may take that long over a test.

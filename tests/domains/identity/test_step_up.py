@@ -14,6 +14,7 @@ from fortress import Fortress
 from fortress.settings import Settings
 from fortress.testing.callers import PASSWORD, Callers
 from fortress.testing.client import Caller, Client, Reply
+from fortress.testing.plugin import ADMIN_PASSWORD
 
 STALE = (401, "auth.reauthentication_required")
 LOCKED = (401, "auth.second_factor_required")
@@ -212,3 +213,14 @@ async def test_the_document_tells_what_is_asked_of_a_proof(client: Client, runni
     assert "x-fresh" not in reading
     assert "auth.reauthentication_required" not in reading["responses"]["401"]["description"]
     assert "auth.mfa_required" in document["paths"]["/auth/login"]["post"]["responses"]["403"]["description"]
+
+
+async def test_roles_are_given_only_with_a_fresh_proof(client: Client, callers: Callers, ann: Caller, later: Later) -> None:
+    """ASVS V7.5.3: a session that was left open gives nobody more than they have."""
+    admin = await callers.administrator()
+    given = {"roles": ["member", "clerk"]}
+    assert (await client.put(f"/users/{ann.id}/roles", given, as_=admin)).status == 200
+    later.go(timedelta(minutes=16))
+    assert told(await client.put(f"/users/{ann.id}/roles", {"roles": ["member"]}, as_=admin)) == STALE
+    renewed = await reauthenticate(client, admin, password=ADMIN_PASSWORD)
+    assert (await client.put(f"/users/{ann.id}/roles", {"roles": ["member"]}, as_=bearer(renewed.json(), admin))).status == 200
