@@ -48,7 +48,7 @@ lock: install ## resolve the dependencies anew (UPGRADE=--upgrade for newer rele
 	$(LOCK) $(UPGRADE) --group dev -c requirements/base.txt -o requirements/dev.txt
 
 clean: ## remove the environment and what tools left; .fortress with its data stays
-	rm -rf $(VENV) .venv-bench .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-bench .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:

@@ -27,8 +27,8 @@ _TEXT: Final = r"^[^\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u206
 class Item(Input):
     """So many of one product."""
 
-    sku: Annotated[str, Field(min_length=1, max_length=40)]
-    quantity: Annotated[int, Field(ge=1, le=1000)]
+    sku: Annotated[str, Field(min_length=1, max_length=40, examples=["TEA-GREEN"])]
+    quantity: Annotated[int, Field(ge=1, le=1000, examples=[2])]
 
 
 class PlaceOrder(Input):

@@ -87,7 +87,7 @@ def document_route(version: int) -> Route:
     @own_address("GET", f"/api/v{version}/openapi.json", allow=PUBLIC, limit=DOCS_LIMIT)
     async def openapi(documents: ApiDocuments) -> Answer:
         """What this version serves."""
-        return Answer(200, documents.document(version), (JSON_TYPE,))
+        return Answer(200, await asyncio.to_thread(documents.document, version), (JSON_TYPE,))
 
     return openapi
 

@@ -6,12 +6,14 @@ import inspect
 import math
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Final, get_origin
 
 import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from fortress.data.entity import Entity, shape_of
 from fortress.data.pages import Page, PageQuery
 from fortress.errors import (
     BadRequest,
@@ -28,9 +30,10 @@ from fortress.errors import (
     UnsupportedMedia,
 )
 from fortress.http.answers import Accepted, Answer, Created, SeeOther
-from fortress.http.binding import Signature, value_type
+from fortress.http.binding import Signature, read_signature, value_type
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
+from fortress.http.examples import NoExample, example_of
 from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
 from fortress.http.router import parameters_of
@@ -91,7 +94,8 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str,
     paths: dict[str, dict[str, Any]] = {}
     for endpoint, route, signature in described:
         path = paths.setdefault(_plain(route.path), {})
-        path[route.verb.lower()] = _operation(endpoint, route, signature, refs)
+        operation = path[route.verb.lower()] = _operation(endpoint, route, signature, refs)
+        _give_examples(operation, components)
     return {
         "openapi": "3.1.0",
         "info": {"title": title, "version": f"v{version}"},
@@ -99,6 +103,7 @@ def openapi_document(endpoints: Iterable[Endpoint], *, version: int, title: str,
         "paths": paths,
         "components": {
             "schemas": components,
+            "examples": {refusal.code: _problem_example(refusal) for one in described for refusal in _refusals(*one)},
             "securitySchemes": _SCHEMES,
         },
     }
@@ -115,7 +120,7 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     operation: dict[str, Any] = {
         "operationId": route.name,
         "summary": summary.strip().rstrip("."),
-        "tags": [route.handler.__module__.split(".")[-2]],
+        "tags": [_tag(route)],
         "parameters": [
             *_path_parameters(route.path),
             *_query_parameters(signature),
@@ -134,6 +139,21 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     if signature.body is not None:
         operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[signature.body]}}}
     return operation
+
+
+def _give_examples(operation: dict[str, Any], shapes: dict[str, Any]) -> None:
+    """An example of the body and of what success answers, where one can be made; a test holds each against its schema."""
+    answers = [answer for status, answer in operation["responses"].items() if status < "4"]
+    for said in (operation.get("requestBody", {}), *answers):
+        for content in said.get("content", {}).values():
+            with suppress(NoExample):
+                content["example"] = example_of(content["schema"], shapes)
+
+
+def _tag(route: Route) -> str:
+    """The domain, whether its handlers are in one module or in several."""
+    home = route.handler.__module__.partition(".rest")[0]
+    return home.rsplit(".", 1)[-1]
 
 
 def _ending(endpoint: Endpoint) -> dict[str, Any]:
@@ -268,16 +288,32 @@ def _refusals(endpoint: Endpoint, route: Route, signature: Signature) -> list[ty
     if endpoint.ending is not None and endpoint.ending.sunset is not None:
         refusals.append(VersionGone)
     if signature.path:
-        refusals.append(NotFound)
+        refusals += [NotFound, *_absent(route)]
     if signature.body is not None:
         refusals += [RequestTimeout, TooLarge, UnsupportedMedia]
     return list(dict.fromkeys([*refusals, *route.policy.get("errors", ())]))
 
 
+def _absent(route: Route) -> list[type[Refusal]]:
+    """What is answered when the thing that the route is about is not there, or not for this caller."""
+    value = value_type(read_signature(route).returns)
+    return [shape_of(value).missing] if isinstance(value, type) and issubclass(value, Entity) else []
+
+
 def _problem(refusals: Sequence[type[Refusal]], refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     described = "; ".join(f"`{refusal.code}` {refusal.title}" for refusal in refusals)
     codes = [refusal.code for refusal in refusals]
-    return {"description": described, "x-codes": codes, "content": {"application/problem+json": {"schema": refs[ProblemDocument]}}}
+    examples = {code: {"$ref": f"#/components/examples/{code}"} for code in codes}
+    content = {"schema": refs[ProblemDocument], "examples": examples}
+    return {"description": described, "x-codes": codes, "content": {"application/problem+json": content}}
+
+
+def _problem_example(refusal: type[Refusal]) -> dict[str, Any]:
+    """How a refusal looks; said once, and referred to by all operations that may answer it."""
+    said = {"type": f"urn:problem:{refusal.code}", "title": refusal.title, "status": refusal.status, "code": refusal.code}
+    where = {"instance": "/api/v1/…", "request_id": "0123456789abcdef", "timestamp": "2026-11-01T09:30:00Z"}
+    value = {**said, "detail": f"{refusal.title}.", "error": f"{refusal.title}.", **where}
+    return {"summary": refusal.title, "value": value}
 
 
 def _components(signatures: Sequence[Signature]) -> tuple[dict[str, Any], dict[Any, dict[str, Any]]]:

@@ -9,8 +9,9 @@ from uuid import UUID
 from pydantic import Field
 
 from fortress.data import Page, PageQuery
+from fortress.data.entity import shape_of
 from fortress.domains.webhooks.contract import OwnFactsOnly, TooManyWebhooks, WebhookOff, WebhooksNotInstalled
-from fortress.domains.webhooks.models import NAME_LENGTH
+from fortress.domains.webhooks.models import NAME_LENGTH, Delivery, Webhook
 from fortress.domains.webhooks.policy import READ, WRITE
 from fortress.domains.webhooks.service import DeliveryService, WebhookService
 from fortress.domains.webhooks.service.managing import WebhookChange, WebhookWish
@@ -22,12 +23,14 @@ from fortress.domains.webhooks.service.views import (
     new_webhook_view,
     webhook_view,
 )
-from fortress.errors import NotFound, StaleVersion
+from fortress.errors import StaleVersion
 from fortress.http import Accepted, Created, Input, delete, get, patch, per_minute, post, strict
 from fortress.security import Principal
 
 DAY_HOURS: Final = 24
 WEEK_HOURS: Final = 168
+_UnknownWebhook: Final = shape_of(Webhook).missing
+_UnknownDelivery: Final = shape_of(Delivery).missing
 _HIDDEN: Final = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
 Name = Annotated[str, Field(min_length=1, max_length=NAME_LENGTH, pattern=rf"^[^\s{_HIDDEN}]([^{_HIDDEN}]*[^\s{_HIDDEN}])?$")]
 Url = Annotated[str, Field(min_length=9, max_length=2000, pattern=r"^https?://[!-~]+$", description="https, at a public address")]
@@ -77,38 +80,38 @@ async def list_webhooks(query: PageQuery, webhooks: WebhookService, principal: P
     return Page([webhook_view(hook) for hook in page.items], page.next)
 
 
-@get("/webhooks/{webhook_id:uuid}", allow=READ, limit=per_minute(600), errors=[NotFound])
+@get("/webhooks/{webhook_id:uuid}", allow=READ, limit=per_minute(600), errors=[_UnknownWebhook])
 async def read_webhook(webhook_id: UUID, webhooks: WebhookService, principal: Principal) -> WebhookView:
     """Read a webhook."""
     return webhook_view(await webhooks.read(webhook_id, principal))
 
 
-@patch("/webhooks/{webhook_id:uuid}", allow=WRITE, limit=per_minute(60), errors=[NotFound, StaleVersion])
+@patch("/webhooks/{webhook_id:uuid}", allow=WRITE, limit=per_minute(60), errors=[_UnknownWebhook, StaleVersion])
 async def change_webhook(webhook_id: UUID, data: ChangeWebhook, webhooks: WebhookService, principal: Principal) -> WebhookView:
     """Change a webhook, or switch it off and on."""
     return webhook_view(await webhooks.change(webhook_id, WebhookChange(data.name, data.url, data.facts, data.active), principal))
 
 
-@delete("/webhooks/{webhook_id:uuid}", allow=WRITE, limit=per_minute(60), errors=[NotFound, StaleVersion])
+@delete("/webhooks/{webhook_id:uuid}", allow=WRITE, limit=per_minute(60), errors=[_UnknownWebhook, StaleVersion])
 async def remove_webhook(webhook_id: UUID, webhooks: WebhookService, principal: Principal) -> None:
     """Remove a webhook."""
     await webhooks.remove(webhook_id, principal)
 
 
-@post("/webhooks/{webhook_id:uuid}/secret/rotation", allow=WRITE, limit=strict(per_minute(30)), errors=[NotFound, StaleVersion])
+@post("/webhooks/{webhook_id:uuid}/secret/rotation", allow=WRITE, limit=strict(per_minute(30)), errors=[_UnknownWebhook, StaleVersion])
 async def rotate_webhook_secret(webhook_id: UUID, data: RotateSecret, webhooks: WebhookService, principal: Principal) -> NewWebhookView:
     """Give a webhook another secret, which is shown this once; the old one signs too until the overlap is over."""
     return new_webhook_view(await webhooks.rotate(webhook_id, timedelta(hours=data.overlap_hours), principal))
 
 
-@post("/webhooks/{webhook_id:uuid}/test", allow=WRITE, limit=strict(per_minute(10)), errors=[NotFound, WebhookOff])
+@post("/webhooks/{webhook_id:uuid}/test", allow=WRITE, limit=strict(per_minute(10)), errors=[_UnknownWebhook, WebhookOff])
 async def test_webhook(webhook_id: UUID, deliveries: DeliveryService, principal: Principal) -> Created[DeliveryView]:
     """Send a webhook something that did not happen (`WebhookTest`)."""
     made = await deliveries.test(webhook_id, principal)
     return Created(delivery_view(made), at=f"/webhooks/{webhook_id}/deliveries/{made.id}")
 
 
-@get("/webhooks/{webhook_id:uuid}/deliveries", allow=READ, limit=per_minute(300), errors=[NotFound])
+@get("/webhooks/{webhook_id:uuid}/deliveries", allow=READ, limit=per_minute(300), errors=[_UnknownWebhook])
 async def list_webhook_deliveries(
     webhook_id: UUID, query: PageQuery, deliveries: DeliveryService, principal: Principal
 ) -> Page[DeliveryView]:
@@ -117,7 +120,12 @@ async def list_webhook_deliveries(
     return Page([delivery_view(one) for one in page.items], page.next)
 
 
-@get("/webhooks/{webhook_id:uuid}/deliveries/{delivery_id:uuid}", allow=READ, limit=per_minute(600), errors=[NotFound])
+@get(
+    "/webhooks/{webhook_id:uuid}/deliveries/{delivery_id:uuid}",
+    allow=READ,
+    limit=per_minute(600),
+    errors=[_UnknownWebhook, _UnknownDelivery],
+)
 async def read_webhook_delivery(webhook_id: UUID, delivery_id: UUID, deliveries: DeliveryService, principal: Principal) -> DeliveryView:
     """Read one delivery."""
     return delivery_view(await deliveries.read(webhook_id, delivery_id, principal))
@@ -127,7 +135,7 @@ async def read_webhook_delivery(webhook_id: UUID, delivery_id: UUID, deliveries:
     "/webhooks/{webhook_id:uuid}/deliveries/{delivery_id:uuid}/redeliver",
     allow=WRITE,
     limit=strict(per_minute(60)),
-    errors=[NotFound, WebhookOff, StaleVersion],
+    errors=[_UnknownWebhook, _UnknownDelivery, WebhookOff, StaleVersion],
 )
 async def redeliver_webhook(
     webhook_id: UUID, delivery_id: UUID, deliveries: DeliveryService, principal: Principal

@@ -10,14 +10,14 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from fortress.data import Page, PageQuery
 from fortress.domains.access.contract import LastAdministrator
-from fortress.domains.identity.contract import NotYourself, UserStatus
+from fortress.domains.identity.contract import NotYourself, UnknownUser, UserStatus
 from fortress.domains.identity.policy import ACCOUNT_PASSWORD, ACCOUNT_READ, ACCOUNT_WRITE, USERS_LIST, USERS_READ, USERS_WRITE
 from fortress.domains.identity.rest.inputs import SAID_OF_PASSWORDS, Address, Line, Presented
 from fortress.domains.identity.rest.sessions import device_of
 from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.views import MeView, UserView, me_view, shown, user_view
-from fortress.errors import NotFound, StaleVersion
+from fortress.errors import StaleVersion
 from fortress.http import PUBLIC, Created, Input, Request, get, patch, per_minute, post, strict
 from fortress.http.pages import PageInput
 from fortress.security import Principal
@@ -127,13 +127,13 @@ async def list_users(query: UserQuery, accounts: AccountService, principal: Prin
     return shown(await accounts.recent(asked, principal), user_view)
 
 
-@get("/users/{user_id:uuid}", allow=USERS_READ, limit=per_minute(600), errors=[NotFound])
+@get("/users/{user_id:uuid}", allow=USERS_READ, limit=per_minute(600), errors=[UnknownUser])
 async def read_user(user_id: UUID, accounts: AccountService, principal: Principal) -> UserView:
     """Read an account."""
     return user_view(await accounts.read(user_id, principal))
 
 
-@patch("/users/{user_id:uuid}", allow=USERS_WRITE, limit=per_minute(60), errors=[NotFound, NotYourself, LastAdministrator, StaleVersion])
+@patch("/users/{user_id:uuid}", allow=USERS_WRITE, limit=per_minute(60), errors=[UnknownUser, NotYourself, LastAdministrator, StaleVersion])
 async def change_user(user_id: UUID, data: ChangeUser, accounts: AccountService, principal: Principal) -> UserView:
     """Disable or enable an account."""
     return user_view(await accounts.set_status(user_id, data.status, principal))
