@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from fortress.data.entity import Entity, shape_of
-from fortress.data.pages import Page, PageQuery
+from fortress.data.pages import PageQuery
 from fortress.errors import (
     BadRequest,
     FieldError,
@@ -121,12 +121,7 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         "operationId": route.name,
         "summary": summary.strip().rstrip("."),
         "tags": [_tag(route)],
-        "parameters": [
-            *_path_parameters(route.path),
-            *_query_parameters(signature),
-            *_fields(route, signature),
-            *_header_parameters(signature),
-        ],
+        "parameters": _parameters(route, signature),
         "responses": _responses(endpoint, route, signature, refs),
         "security": [] if isinstance(allow, Public) else _SECURITY,
         "x-permission": None if isinstance(allow, Public) else allow.name,
@@ -242,8 +237,8 @@ def _without_nul(schema: Any) -> Any:
 def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dict[Any, dict[str, Any]]) -> dict[str, Any]:
     status, body = _success(signature, refs)
     if route.policy.get("sparse"):
-        content = body["content"]["application/json"]
-        content["schema"] = {"anyOf": [content["schema"], _cut(signature)]}
+        # The schema is that of a whole answer: who asks for fewer fields knows which.
+        body["content"]["application/json"]["x-sparse"] = True
     responses: dict[str, Any] = {str(status): {"description": phrase(status), **body}}
     if signature.returns is Answer:
         # It says itself what it is, with a body or without.
@@ -256,14 +251,6 @@ def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     for code, refusals in sorted(by_status.items()):
         responses[str(code)] = _problem(refusals, refs)
     return responses
-
-
-def _cut(signature: Signature) -> dict[str, Any]:
-    """An answer with some of its fields."""
-    if get_origin(signature.returns) is not Page:
-        return {"type": "object", "minProperties": 1}
-    properties = {"items": {"type": "array", "items": {"type": "object", "minProperties": 1}}, "next": {"type": ["string", "null"]}}
-    return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 def _success(signature: Signature, refs: dict[Any, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
