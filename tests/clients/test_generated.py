@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -98,6 +99,34 @@ def test_a_body_that_the_document_does_not_allow_does_not_compile(typescript: Pa
     walk.write_text(walk.read_text("utf-8").replace("quantity: 2", 'quantity: "two"'), "utf-8")
     done = subprocess.run(["npx", "--no-install", "tsc", "--noEmit"], cwd=typescript, capture_output=True, text=True, timeout=240)
     assert "Type 'string' is not assignable to type 'number'" in done.stdout
+
+
+def test_the_guides_typescript_compiles_and_buys(server: Server, typescript: Path) -> None:
+    (snippet,) = re.findall(r"```ts\n(.*?)```", (ROOT / "docs" / "guide-clients.md").read_text("utf-8"), re.DOTALL)
+    base = f"{server.url}/api/v{VERSION}"
+    buyer = {"email": "guide@example.com", "password": "a long enough phrase", "age": 30}
+    (typescript / "buy.ts").write_text(snippet.replace("http://127.0.0.1:8000/api/v2", base), "utf-8")
+    (typescript / "walk.ts").write_text(
+        f"""import {{ buy }} from "./buy.js";
+const headers = {{ "content-type": "application/json" }};
+await fetch("{base}/users", {{ method: "POST", headers, body: {json.dumps(json.dumps(buyer))} }});
+console.log((await buy("{buyer["email"]}", "{buyer["password"]}", "TEA-GREEN")).length);
+""",
+        "utf-8",
+    )
+    run(["npx", "--no-install", "tsc"], typescript)
+    assert run(["node", "built/walk.js"], typescript) == "36\n"
+
+
+def test_the_guides_python_runs(server: Server, document: Path, tools: Path, tmp_path: Path) -> None:
+    make = [tools / "openapi-python-client", "generate", "--path", document, "--output-path", tmp_path / "shop_client", "--meta", "none"]
+    run(make, tmp_path, PATH=f"{tools}{os.pathsep}{os.environ['PATH']}")
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "guide-clients.md").read_text("utf-8"), re.DOTALL)
+    base, sign_up = f"{server.url}/api/v{VERSION}", "from shop_client.api.identity import sign_up\nfrom shop_client.models import SignUp\n"
+    sign_up += f"sign_up.sync(client=Client(base_url={base!r}), body=SignUp('ann@example.com', 'a long enough phrase', 30))\n"
+    text = snippet.replace('server = "http://127.0.0.1:8000/api/v2"', f"server = {base!r}\n{sign_up}") + "print(type(orders).__name__)\n"
+    (tmp_path / "guide.py").write_text(text, "utf-8")
+    assert run([tools / "python", "guide.py"], tmp_path, PYTHONPATH=str(tmp_path)) == "PageOrder\n"
 
 
 def test_no_lock_names_where_packages_come_from() -> None:
