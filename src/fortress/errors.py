@@ -148,6 +148,14 @@ class Gone(Refusal):
     status, code, title = 410, "request.gone", "This has ended"
 
 
+class PreconditionFailed(Refusal):
+    status, code, title = 412, "precondition.failed", "It was changed since you have read it"
+
+
+class PreconditionRequired(Refusal):
+    status, code, title = 428, "precondition.required", "This change needs If-Match"
+
+
 class TooLarge(Refusal):
     status, code, title = 413, "request.too_large", "The body is too large"
 

@@ -12,7 +12,7 @@ import msgspec
 from pydantic import Field
 
 from fortress import NotFound
-from fortress.data import Page
+from fortress.data import Expected, Page
 from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, Results, each, get, per_minute, post
 from fortress.security import Principal
 from shop.orders.contract import NotCancellable, OutOfStock
@@ -93,7 +93,7 @@ class OrderQuery(Listing):
     sort: Literal["created_at", "-created_at"] | None = None
 
 
-@get("/products", allow=PUBLIC, limit=per_minute(600))
+@get("/products", allow=PUBLIC, limit=per_minute(600), etag=True)
 async def list_products(query: ProductQuery, orders: OrderService, principal: Principal) -> Page[ProductView]:
     """List the products, newest first unless another order is asked for."""
     page = await orders.on_sale(query.page(), principal)
@@ -126,9 +126,9 @@ async def export_orders(orders: OrderService, principal: Principal) -> Lines[Ord
 
 
 @post("/orders/{order_id:uuid}/cancellation", allow=CANCEL, limit=per_minute(60), errors=[NotFound, NotCancellable])
-async def cancel_order(order_id: UUID, orders: OrderService, principal: Principal) -> Order:
+async def cancel_order(order_id: UUID, expected: Expected, orders: OrderService, principal: Principal) -> Order:
     """Cancel an order that is not shipped."""
-    return await orders.cancel(order_id, principal)
+    return await orders.cancel(order_id, principal, expected)
 
 
 class CancelOrders(Input):

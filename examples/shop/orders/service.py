@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from fortress import Clock, Conflict, FieldError, Ids, PersonalRecords
-from fortress.data import Database, Page, PageQuery, Unit
+from fortress.data import WHATEVER, Database, Expected, Page, PageQuery, Unit
 from fortress.events import LOW, job
 from fortress.security import SYSTEM, Principal
 from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
@@ -72,15 +72,21 @@ class OrderService:
             unit.enqueue(look_at_shelves, skus=sorted(wanted))
         return order
 
-    async def cancel(self, order_id: UUID, caller: Principal) -> Order:
+    async def cancel(self, order_id: UUID, caller: Principal, expected: Expected = WHATEVER) -> Order:
         """Call off an order and free its stock.
 
+        Args:
+            order_id: which.
+            caller: who calls it off.
+            expected: as what they have seen it.
+
         Raises:
+            StaleVersion: it has changed since they have seen it.
             NotFound: not there, or not within the caller's reach.
             NotCancellable: it is shipped or cancelled already.
         """
         async with self._database.unit(caller) as unit:
-            order = await self._orders.by_id(unit, id=order_id)
+            order = expected.of(await self._orders.by_id(unit, id=order_id))
             if order.status is not OrderStatus.PLACED:
                 raise NotCancellable
             cancelled = await self._orders.save(unit, msgspec.structs.replace(order, status=OrderStatus.CANCELLED))

@@ -21,6 +21,7 @@ from fortress.data.columns import (
 from fortress.data.cursor import Cursors
 from fortress.data.database import Database
 from fortress.data.entity import Check, Entity, Index, Unique, desc
+from fortress.data.expected import WHATEVER, Expected
 from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.paged import page
 from fortress.data.pages import Page, PageQuery
@@ -35,6 +36,7 @@ from fortress.data.savepoint import Savepoint
 from fortress.data.unit import Isolation, Unit
 
 __all__ = [
+    "WHATEVER",
     "AuditEntry",
     "Blind",
     "Catalogue",
@@ -48,6 +50,7 @@ __all__ = [
     "Entity",
     "Erased",
     "EventEntry",
+    "Expected",
     "Generated",
     "Index",
     "Isolation",

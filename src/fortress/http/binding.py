@@ -14,11 +14,13 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from pydantic import BaseModel, ValidationError
 
 from fortress.context import current
+from fortress.data.expected import Expected
 from fortress.data.pages import Page, PageQuery
 from fortress.data.retry import retrying
-from fortress.errors import CannotStart
+from fortress.errors import CannotStart, StaleVersion
 from fortress.http import answers
 from fortress.http.answers import Answer
+from fortress.http.conditions import read_expected, require_condition, stale, tagged
 from fortress.http.inputs import invalid, read_json, read_query, refuse_query
 from fortress.http.pages import read_page_query, render_page
 from fortress.http.request import Request
@@ -43,6 +45,7 @@ class Signature(NamedTuple):
     query: tuple[str, type[Any]] | None
     principal: str | None
     request: str | None
+    expected: str | None
     services: dict[str, type[Any]]
     returns: Any
 
@@ -71,13 +74,15 @@ def read_signature(route: Route) -> Signature:
             raise CannotStart(f"{route!r}: parameter {name!r} has no type")
         if name == "data":
             body = kind
-        elif kind in (Principal, Request):
+        elif kind in (Principal, Request, Expected):
             named[kind] = name
         elif _is_query(kind):
             query = (name, kind)
         else:
             services[name] = kind
-    return Signature(tuple(in_path), body, query, named.get(Principal), named.get(Request), services, hints.get("return"))
+    return Signature(
+        tuple(in_path), body, query, named.get(Principal), named.get(Request), named.get(Expected), services, hints.get("return")
+    )
 
 
 def signature_of(route: Route, passage: Passage) -> Signature:
@@ -99,9 +104,26 @@ def bind(route: Route, provide: Provide, passage: Passage) -> Call:
 
     if route.policy.get("sparse"):
         return _sparsely(Fields(signature.returns), arguments, handler, render)
+    render = tagged(signature.returns, render, digested=route.policy.get("etag", False))
+    if signature.expected is not None:
+        return _conditionally(arguments, handler, render, required=route.policy.get("precondition", False))
 
     async def call(request: Request) -> Answer:
         return render(await handler(**await arguments(request)), request)
+
+    return call
+
+
+def _conditionally(arguments: Arguments, handler: Handler, render: Render, *, required: bool) -> Call:
+    """What changes only what its caller has seen, where they say what that is."""
+
+    async def call(request: Request) -> Answer:
+        if required:
+            require_condition(request)
+        try:
+            return render(await handler(**await arguments(request)), request)
+        except StaleVersion as refusal:
+            raise stale(request) or refusal from None
 
     return call
 
@@ -152,7 +174,7 @@ def _with_raised_body(arguments: Arguments, raised: Shift) -> Arguments:
 
 
 def _arguments(signature: Signature, fixed: dict[str, Any]) -> Arguments:
-    path, body, query, principal, request_name = signature[:5]
+    path, body, query, principal, request_name, expected = signature[:6]
 
     async def arguments(request: Request) -> dict[str, Any]:
         given = fixed.copy()
@@ -162,6 +184,8 @@ def _arguments(signature: Signature, fixed: dict[str, Any]) -> Arguments:
             given[principal] = request.principal
         if request_name is not None:
             given[request_name] = request
+        if expected is not None:
+            given[expected] = read_expected(request)
         if query is not None:
             given[query[0]] = _read_query(request, query[1])
         elif request.query:

@@ -82,6 +82,10 @@ def _of_route(route: Route) -> Iterator[BrokenRule]:
         why = "Clients must know when it stops. Add deprecated=date(…) and sunset=date(…)."
         yield BrokenRule("API003", f"{what} ends after v{until} without a sunset date", route.place, why)
 
+    if route.policy.get("precondition") and read_signature(route).expected is None:
+        why = "Take it as a parameter (`expected: Expected`) and ask it for the row: expected.of(row)."
+        yield BrokenRule("API004", f"{what} asks for If-Match and does not look at it", route.place, why)
+
 
 def _foreign(item: Any) -> BrokenRule:
     name = getattr(item, "__qualname__", None) or repr(item)

@@ -29,6 +29,8 @@ from fortress.security.uses import Uses
 
 CLOSE: Final[Header] = (b"connection", b"close")
 MAX_METHOD: Final = 16
+# Answers that have no body, and so no length of one (RFC 9110 §8.6).
+BODILESS: Final = (204, 304)
 
 
 class Report(Protocol):
@@ -159,7 +161,7 @@ class Gate:
         headers = [*answer.headers, *defaults, (b"x-request-id", request.context.request_id.encode())]
         if verdict is not None:
             headers += verdict.headers
-        if answer.status != 204 and not isinstance(answer, Stream):
+        if answer.status not in BODILESS and not isinstance(answer, Stream):
             headers.append((b"content-length", b"%d" % len(answer.body)))
         if self._draining():
             headers.append(CLOSE)

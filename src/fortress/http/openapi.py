@@ -21,6 +21,8 @@ from fortress.errors import (
     Forbidden,
     Invalid,
     NotFound,
+    PreconditionFailed,
+    PreconditionRequired,
     Refusal,
     RequestTimeout,
     TooLarge,
@@ -31,6 +33,7 @@ from fortress.errors import (
 )
 from fortress.http.answers import Accepted, Answer, Created, SeeOther
 from fortress.http.binding import Signature, read_signature, value_type
+from fortress.http.conditions import version_column
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
 from fortress.http.examples import NoExample, example_of
@@ -46,6 +49,7 @@ from fortress.security.proof import ReauthenticationRequired, SecondFactorRequir
 
 _TYPED_PARAMETER: Final = re.compile(r"\{(\w+):\w+\}")
 _LOCATION: Final = {"Location": {"schema": {"type": "string"}}}
+_ETAG: Final = {"ETag": {"schema": {"type": "string"}}}
 _REF: Final = "#/components/schemas/{name}"
 _PARAMETER_SCHEMAS: Final[dict[str, dict[str, Any]]] = {
     "uuid": {"type": "string", "format": "uuid"},
@@ -172,6 +176,7 @@ def _proof(endpoint: Endpoint) -> dict[str, Any]:
 def _parameters(route: Route, signature: Signature) -> list[dict[str, Any]]:
     return [
         *_path_parameters(route.path), *_query_parameters(signature), *_fields(route, signature), *_header_parameters(signature),
+        *_conditions(route, signature),
     ]  # fmt: skip
 
 
@@ -206,6 +211,26 @@ def _fields(route: Route, signature: Signature) -> list[dict[str, Any]]:
     said = "only these fields, with commas between; unset: all"
     schema = {"type": "string", "pattern": f"^({one})(,({one}))*$"}
     return [{"name": PARAMETER, "in": "query", "required": False, "description": said, "schema": schema}]
+
+
+def _conditions(route: Route, signature: Signature) -> list[dict[str, Any]]:
+    """The headers of conditional requests (RFC 9110 §13)."""
+    found = []
+    if route.verb == "GET" and _is_tagged(route, signature):
+        found.append(("If-None-Match", False, "ETags of what is known already; 304 when it is one of these"))
+    if signature.expected is not None:
+        required = route.policy.get("precondition", False)
+        found.append(("If-Match", required, "ETag of what was read; 412 when it has changed since"))
+    return [
+        {"name": name, "in": "header", "required": required, "description": said, "schema": {"type": "string"}}
+        for name, required, said in found
+    ]
+
+
+def _is_tagged(route: Route, signature: Signature) -> bool:
+    if route.policy.get("sparse"):
+        return False
+    return route.policy.get("etag", False) or version_column(signature.returns) is not None
 
 
 def _header_parameters(signature: Signature) -> list[dict[str, Any]]:
@@ -245,6 +270,10 @@ def _responses(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
         responses["200"] = {"description": phrase(200)}
     if status == 201:
         responses["201"]["headers"] = _LOCATION
+    if _is_tagged(route, signature):
+        responses[str(status)]["headers"] = {**responses[str(status)].get("headers", {}), **_ETAG}
+        if route.verb == "GET":
+            responses["304"] = {"description": phrase(304), "headers": _ETAG}
     by_status: dict[int, list[type[Refusal]]] = {}
     for refusal in _refusals(endpoint, route, signature):
         by_status.setdefault(refusal.status, []).append(refusal)
@@ -276,6 +305,10 @@ def _refusals(endpoint: Endpoint, route: Route, signature: Signature) -> list[ty
         refusals.append(VersionGone)
     if signature.path:
         refusals += [NotFound, *_absent(route)]
+    if signature.expected is not None:
+        refusals.append(PreconditionFailed)
+    if route.policy.get("precondition"):
+        refusals.append(PreconditionRequired)
     if signature.body is not None:
         refusals += [RequestTimeout, TooLarge, UnsupportedMedia]
     return list(dict.fromkeys([*refusals, *route.policy.get("errors", ())]))
