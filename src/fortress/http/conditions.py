@@ -15,6 +15,7 @@ from fortress.data.entity import Entity, shape_of
 from fortress.data.expected import WHATEVER, Expected
 from fortress.errors import BadRequest, PreconditionFailed, PreconditionRequired
 from fortress.http.answers import Answer, Created, Header
+from fortress.http.compression import VARY, of_any_coding
 from fortress.http.request import Request
 
 Render = Callable[[Any, Request], Answer]
@@ -61,7 +62,7 @@ def read_expected(request: Request) -> Expected:
     tags = read_tags(given)
     if tags is None:
         raise BadRequest("If-Match is malformed.")
-    return Expected(frozenset(int(found[1]) for tag in tags if (found := _VERSION.fullmatch(tag))))
+    return Expected(frozenset(int(found[1]) for tag in tags if (found := _VERSION.fullmatch(of_any_coding(tag)))))
 
 
 def require_condition(request: Request) -> None:
@@ -88,22 +89,30 @@ def read_tags(value: bytes) -> list[bytes] | None:
     return tags or None
 
 
-def is_known(request: Request, tag: bytes) -> bool:
-    """Whether If-None-Match says that the client has this; compared weakly, and ignored when malformed (RFC 9110 §13.1.2)."""
+def known_tag(request: Request, tag: bytes) -> bytes | None:
+    """The tag by which If-None-Match says that the client has this; None: it has not.
+
+    Compared weakly, and ignored when malformed (RFC 9110 §13.1.2). It is the client's own tag, of the coding that it keeps: by
+    another one a cache would not know what to keep on using (RFC 9111 §4.3.4).
+    """
     given = request.head.get(b"if-none-match")
     if given is None or request.method not in _READING:
-        return False
+        return None
     if given == tag or given.strip() == _ANY:
-        return True
-    return any(one.removeprefix(_WEAK) == tag.removeprefix(_WEAK) for one in read_tags(given) or ())
+        return tag
+    opaque = tag.removeprefix(_WEAK)
+    own = (one.removeprefix(_WEAK) for one in read_tags(given) or ())
+    found = next((one for one in own if of_any_coding(one) == opaque), None)
+    return found if found is None or tag == opaque else tag
 
 
 def _versioned(render: Render, version: str) -> Render:
     def rendered(value: Any, request: Request) -> Answer:
         row = value.value if isinstance(value, Created) else value
         tag = b'"%d"' % getattr(row, version)
+        known = known_tag(request, tag)
         # What the client has is not even encoded.
-        return _unchanged(tag) if is_known(request, tag) else _with_tag(render(value, request), tag)
+        return _with_tag(render(value, request), tag) if known is None else _unchanged(known)
 
     return rendered
 
@@ -112,13 +121,14 @@ def _digesting(render: Render) -> Render:
     def rendered(value: Any, request: Request) -> Answer:
         answer = render(value, request)
         tag = b'W/"%s"' % blake2b(answer.body, digest_size=_DIGEST).hexdigest().encode()
-        return _unchanged(tag) if is_known(request, tag) else _with_tag(answer, tag)
+        known = known_tag(request, tag)
+        return _with_tag(answer, tag) if known is None else _unchanged(known)
 
     return rendered
 
 
 def _unchanged(tag: bytes) -> Answer:
-    return Answer(304, headers=(_header(tag),))
+    return Answer(304, headers=(_header(tag), VARY))
 
 
 def _with_tag(answer: Answer, tag: bytes) -> Answer:

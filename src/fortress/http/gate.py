@@ -14,6 +14,7 @@ from fortress.context import current
 from fortress.errors import Forbidden, Refusal, TooManyRequests, Unauthenticated, Unavailable
 from fortress.failpoints import AFTER_COMMIT_BEFORE_ANSWER
 from fortress.http.answers import Answer, Header
+from fortress.http.compression import SMALLEST, compressed
 from fortress.http.endpoint import Endpoint
 from fortress.http.headers import replacing
 from fortress.http.identify import Identify, NoCredentials
@@ -97,8 +98,8 @@ class Gate:
             if refusal is not None:
                 raise refusal
             answer = await endpoint.call(request)
-            if isinstance(answer, Stream):
-                await answer.begin()
+            if isinstance(answer, Stream) or len(answer.body) >= SMALLEST:
+                answer = await _ready(answer, request)
             if AFTER_COMMIT_BEFORE_ANSWER.armed and request.context.committed:
                 await AFTER_COMMIT_BEFORE_ANSWER.reached()
         except Refusal as error:
@@ -188,6 +189,14 @@ class Gate:
             "bytes": sent,
             **more,
         })  # fmt: skip
+
+
+async def _ready(answer: Answer, request: Request) -> Answer:
+    """A stream is begun, for it may fail yet; what is large is compressed where it may be."""
+    if not isinstance(answer, Stream):
+        return await compressed(answer, request)
+    await answer.begin()
+    return answer
 
 
 def _denied(caller: Principal, need: Need) -> Unauthenticated | Forbidden:
