@@ -178,6 +178,7 @@ async def _pause() -> None:
 
 
 BEFORE_COMMIT: Final = Failpoint("before_commit", "Everything is written, nothing is committed.")
+BEFORE_ANSWER_IS_KEPT: Final = Failpoint("before_answer_is_kept", "An idempotent request has acted and is answered; nothing is committed.")
 AFTER_COMMIT_BEFORE_WAKE: Final = Failpoint(
     "after_commit_before_wake", "Committed; nothing in this process knows it yet, and no callback has run."
 )

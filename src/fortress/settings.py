@@ -192,6 +192,7 @@ class Settings(BaseModel):
     wrapping_key: Names = Field((), description="what wraps data keys: ring, awskms:… or vault:…; the first wraps, all unwrap; unset: ring")
     vault_token: SecretStr | None = Field(None, description="token for vault:… keys; unset: an agent at the address adds its own")
     issuer: str = Field("", description="`iss` of our tokens; unset: public_url")
+    idempotency_hours: int = Field(24, ge=24, le=720, description="how long an Idempotency-Key is known")
     access_minutes: int = Field(10, ge=1, le=60, description="life of an access token")
     session_idle_days: int = Field(14, ge=1, le=365, description="a session unused for so long ends")
     session_days: int = Field(90, ge=1, le=730, description="a session ends after so long in any case")

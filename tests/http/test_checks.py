@@ -39,6 +39,7 @@ def test_a_route_with_permission_and_limit_passes() -> None:
         ({"allow": PUBLIC, "limit": LIMIT, "since": 0}, ["API003"]),
         ({"allow": PUBLIC, "limit": LIMIT, "since": 2, "until": 1, "sunset": date(2027, 1, 1)}, ["API003"]),
         ({"allow": PUBLIC, "limit": LIMIT, "until": 1}, ["API003"]),
+        ({"allow": PUBLIC, "limit": LIMIT, "idempotent": True}, ["API006"]),
     ],
 )
 def test_a_route_without_a_whole_policy_is_refused(policy: Any, broken: list[str]) -> None:

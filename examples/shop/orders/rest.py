@@ -100,7 +100,7 @@ async def list_products(query: ProductQuery, orders: OrderService, principal: Pr
     return Page([_shown(product) for product in page.items], page.next)
 
 
-@post("/orders", allow=PLACE, limit=per_minute(60), errors=[OutOfStock])
+@post("/orders", allow=PLACE, limit=per_minute(60), idempotent=True, errors=[OutOfStock])
 async def place_order(data: PlaceOrder, orders: OrderService, principal: Principal) -> Created[Order]:
     """Place an order."""
     order = await orders.place(data.wanted(), principal, data.note)

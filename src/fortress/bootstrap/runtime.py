@@ -49,6 +49,7 @@ from fortress.http.health import MetricsDoor, Readiness
 from fortress.http.identify import Bearer, Cookie, HeaderKey, Identify, Scheme
 from fortress.http.inflight import InFlight
 from fortress.http.problems import ErrorShape, Problems
+from fortress.http.replays import Replays
 from fortress.http.report import Reporter
 from fortress.http.table import RouteTable
 from fortress.limits.limiter import Limiter
@@ -291,6 +292,7 @@ class Runtime:
             Limiter: self.limiter,
             LeakedPasswords: LeakedPasswords(self._leak_service()),
             Metrics: self.metrics,
+            Replays: Replays(self.database, self.ring, settings, clock, self._ids),
             FactTail: FactTail(self.database, self._drain.draining),
             SessionCookies: SessionCookies(settings),
             Csrf: Csrf(self.ring, settings),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from fortress.data.claims import KeptAnswer
 from fortress.data.entity import NAMES, Entity, shape_of
 from fortress.data.journal import AuditEntry, EventEntry
 from fortress.data.personal.tables import DataKeyRow, IndexKeyRow
@@ -15,7 +16,7 @@ from fortress.data.repository import Repository
 from fortress.errors import CannotStart
 
 # The runtime's own, which every project stores.
-OWN: Final[tuple[type[Entity], ...]] = (AuditEntry, EventEntry, DataKeyRow, IndexKeyRow)
+OWN: Final[tuple[type[Entity], ...]] = (AuditEntry, EventEntry, DataKeyRow, IndexKeyRow, KeptAnswer)
 
 
 class Catalogue:

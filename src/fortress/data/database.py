@@ -12,6 +12,7 @@ import asyncpg
 
 from fortress.clock import Clock, Ids
 from fortress.data.changes import Audience, News
+from fortress.data.claims import claims
 from fortress.data.connections import Connect, Connection, Connections, PoolObserver, ReadConnections, Traffic, Unobserved
 from fortress.data.cursor import Cursors
 from fortress.data.journal import Journal
@@ -134,7 +135,8 @@ class Database:
 
     def unit(self, principal: Principal, *, isolation: Isolation = Isolation.READ_COMMITTED) -> Unit:
         """One transaction on behalf of this caller; `async with` it."""
-        return Unit(principal, self._tools, isolation)
+        claim = claims.get()
+        return Unit(principal, self._tools, isolation) if claim is None else claim.unit(principal, self._tools, isolation)
 
     async def run(self, sql: str, *arguments: Any) -> Rows:
         """One writing statement in a transaction of its own; for the runtime's own tables, never for business code.

@@ -23,6 +23,7 @@ from fortress.http.answers import Answer
 from fortress.http.conditions import read_expected, require_condition, stale, tagged
 from fortress.http.inputs import invalid, read_json, read_query, refuse_query
 from fortress.http.pages import read_page_query, render_page
+from fortress.http.replays import Replays
 from fortress.http.request import Request
 from fortress.http.router import parameters_of
 from fortress.http.routes import Handler, Route
@@ -93,7 +94,8 @@ def signature_of(route: Route, passage: Passage) -> Signature:
 def bind(route: Route, provide: Provide, passage: Passage) -> Call:
     """The coroutine function that answers a request by calling the route's handler, in the shapes of one version."""
     signature = signature_of(route, passage)
-    handler = route.handler if route.verb == "GET" else _again_when_contended(route.handler)
+    idempotent = route.policy.get("idempotent", False)
+    handler = route.handler if route.verb == "GET" or idempotent else _again_when_contended(route.handler)
     render = renderer(signature.returns)
     fixed = {name: provide(kind) for name, kind in signature.services.items()}
     arguments = _arguments(signature, fixed)
@@ -105,11 +107,27 @@ def bind(route: Route, provide: Provide, passage: Passage) -> Call:
     if route.policy.get("sparse"):
         return _sparsely(Fields(signature.returns), arguments, handler, render)
     render = tagged(signature.returns, render, digested=route.policy.get("etag", False))
+    if idempotent:
+        return _idempotently(route.name, provide(Replays), arguments, handler, render)
     if signature.expected is not None:
         return _conditionally(arguments, handler, render, required=route.policy.get("precondition", False))
 
     async def call(request: Request) -> Answer:
         return render(await handler(**await arguments(request)), request)
+
+    return call
+
+
+def _idempotently(name: str, replays: Replays, arguments: Arguments, handler: Handler, render: Render) -> Call:
+    """What is done once for each Idempotency-Key."""
+
+    async def call(request: Request) -> Answer:
+        given = await arguments(request)
+
+        async def act() -> Answer:
+            return render(await handler(**given), request)
+
+        return await replays.answer(request, name, act)
 
     return call
 

@@ -86,6 +86,10 @@ def _of_route(route: Route) -> Iterator[BrokenRule]:
         why = "Take it as a parameter (`expected: Expected`) and ask it for the row: expected.of(row)."
         yield BrokenRule("API004", f"{what} asks for If-Match and does not look at it", route.place, why)
 
+    if route.policy.get("idempotent") and (route.verb != "POST" or not isinstance(route.policy.get("allow"), Permission)):
+        why = "A key is its caller's own, and other verbs are idempotent by themselves (RFC 9110 §9.2.2). Take idempotent=True out."
+        yield BrokenRule("API006", f"{what} can't be idempotent by a key", route.place, why)
+
 
 def _foreign(item: Any) -> BrokenRule:
     name = getattr(item, "__qualname__", None) or repr(item)

@@ -13,6 +13,7 @@ import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from fortress.data.claims import InFlight, Mismatch
 from fortress.data.entity import Entity, shape_of
 from fortress.data.pages import PageQuery
 from fortress.errors import (
@@ -218,6 +219,14 @@ def _conditions(route: Route, signature: Signature) -> list[dict[str, Any]]:
     found = []
     if route.verb == "GET" and _is_tagged(route, signature):
         found.append(("If-None-Match", False, "ETags of what is known already; 304 when it is one of these"))
+    if route.policy.get("idempotent"):
+        found.append(
+            (
+                "Idempotency-Key",
+                False,
+                "a name of one's own for this request, 1 to 255 visible ASCII characters; sent again, it is done once",
+            )
+        )
     if signature.expected is not None:
         required = route.policy.get("precondition", False)
         found.append(("If-Match", required, "ETag of what was read; 412 when it has changed since"))
@@ -305,6 +314,8 @@ def _refusals(endpoint: Endpoint, route: Route, signature: Signature) -> list[ty
         refusals.append(VersionGone)
     if signature.path:
         refusals += [NotFound, *_absent(route)]
+    if route.policy.get("idempotent"):
+        refusals += [InFlight, Mismatch]
     if signature.expected is not None:
         refusals.append(PreconditionFailed)
     if route.policy.get("precondition"):

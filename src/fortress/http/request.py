@@ -26,11 +26,13 @@ class Request:
         values: what the path's parameters hold, in the template's order.
         prefix: the API version's, `/api/v1`; what a Location starts with.
         principal: who asks; set by the gate before any handler runs.
+        content: the whole body, once it was read.
         refused: what the edge found wrong with it, to be answered through the gate.
     """
 
     __slots__ = (
         "body_timeout",
+        "content",
         "context",
         "head",
         "max_body",
@@ -57,6 +59,7 @@ class Request:
         self.refused: Refusal | None = None
         self.max_body = 0
         self.body_timeout = 0.0
+        self.content: bytes | None = None
 
     async def body(self) -> bytes:
         """The whole body.
@@ -66,14 +69,17 @@ class Request:
             RequestTimeout: it did not arrive in time.
         BadRequest: it broke off.
         """
+        if self.content is not None:
+            return self.content
         declared = self.head.get(b"content-length")
         if declared is not None and int(declared) > self.max_body:
             raise TooLarge(f"The body may have {self.max_body} bytes.")
         try:
             async with asyncio.timeout(self.body_timeout):
-                return await self._collect()
+                self.content = await self._collect()
         except TimeoutError:
             raise RequestTimeout(headers=_CLOSE) from None
+        return self.content
 
     async def _collect(self) -> bytes:
         parts = bytearray()

@@ -26,6 +26,7 @@ class Policy(TypedDict):
         errors: the refusals of its own that a client should expect, for the OpenAPI document.
         max_body: bytes that its body may have, when that is less than the setting.
         fresh: how long ago the caller may have proved who they are: `minutes(5)` (ASVS V7.5.3).
+        idempotent: for a POST: whether a caller may send an Idempotency-Key, so that what is asked for twice is done once.
         etag: whether answers carry a digest as their entity tag; those of versioned entities carry the version by themselves.
         precondition: whether a change needs If-Match, because it would overwrite what its caller has not seen (RFC 6585).
         sparse: whether `?fields=` may have fields of the answer left out.
@@ -42,6 +43,7 @@ class Policy(TypedDict):
     max_body: NotRequired[int]
     fresh: NotRequired[timedelta]
     factor: NotRequired[Literal[1, 2]]
+    idempotent: NotRequired[bool]
     etag: NotRequired[bool]
     precondition: NotRequired[bool]
     sparse: NotRequired[bool]
