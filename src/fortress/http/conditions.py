@@ -98,7 +98,9 @@ def known_tag(request: Request, tag: bytes) -> bytes | None:
     given = request.head.get(b"if-none-match")
     if given is None or request.method not in _READING:
         return None
-    if given == tag or given.strip() == _ANY:
+    if of_any_coding(given) == tag:
+        return given
+    if given.strip() == _ANY:
         return tag
     opaque = tag.removeprefix(_WEAK)
     own = (one.removeprefix(_WEAK) for one in read_tags(given) or ())
