@@ -217,6 +217,7 @@ BODIES: Final[dict[str, Any]] = {
     "replace_roles": {"roles": ["member", {"name": "clerk", "expires_at": "2100-01-01T00:00:00Z"}]},
     "change_role": ROLE,
     "place_order": BASKET,
+    "change_order": {"note": "Ring twice"},
     "cancel_orders": {"order_ids": ["01890000-0000-7000-8000-000000000000"]},
     "mark_notification": {"read": True},
     "mark_notifications": {"read_until": "2100-01-01T00:00:00Z"},

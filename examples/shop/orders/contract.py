@@ -35,3 +35,9 @@ class NotCancellable(Conflict):
     """The order has gone too far to be called off."""
 
     code, title = "orders.not_cancellable", "This order can't be cancelled any more"
+
+
+class NotChangeable(Conflict):
+    """The order has gone too far to be changed."""
+
+    code, title = "orders.not_changeable", "This order can't be changed any more"

@@ -7,7 +7,7 @@ from shop.orders import handlers, rest
 from shop.orders.contract import Orders
 from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
 from shop.orders.models import Order, Product, Sale
-from shop.orders.policy import CANCEL, CLERK, CUSTOMER, PLACE, READ
+from shop.orders.policy import CANCEL, CHANGE, CLERK, CUSTOMER, PLACE, READ
 from shop.orders.repository import OrderRepository, ProductRepository, SaleRepository
 from shop.orders.service import OrderRecords, OrderService, look_at_shelves, stock_the_shelves
 
@@ -15,7 +15,7 @@ orders = Domain(
     name="orders",
     door=Orders,
     services=[OrderService, OrderRecords, OrderRepository, ProductRepository, SaleRepository],
-    permissions=[READ, PLACE, CANCEL],
+    permissions=[READ, PLACE, CANCEL, CHANGE],
     roles=[CUSTOMER, CLERK],
     facts=[OrderPlaced, OrderCancelled, StockLow],
     models=[Order, Product, Sale],

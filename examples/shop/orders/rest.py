@@ -13,15 +13,16 @@ from pydantic import Field
 
 from fortress import NotFound
 from fortress.data import Expected, Page
-from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, Results, each, get, per_minute, post
+from fortress.http import PUBLIC, Created, Input, Lines, Listing, Past, Patch, Results, each, get, patch, per_minute, post
 from fortress.security import Principal
-from shop.orders.contract import NotCancellable, OutOfStock
+from shop.orders.contract import NotCancellable, NotChangeable, OutOfStock
 from shop.orders.models import Order, OrderStatus, Product
-from shop.orders.policy import CANCEL, PLACE, READ
+from shop.orders.policy import CANCEL, CHANGE, PLACE, READ
 from shop.orders.service import OrderService
 
 # Lines of text: no other control characters, and nothing that changes the order in which it is read.
 _TEXT: Final = r"^[^\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$"
+Note = Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT)]
 
 
 class Item(Input):
@@ -35,7 +36,7 @@ class PlaceOrder(Input):
     """A basket; the same product may stand in it more than once. The note is for those who pack it."""
 
     items: Annotated[list[Item], Field(min_length=1, max_length=50)]
-    note: Annotated[str, Field(min_length=1, max_length=500, pattern=_TEXT)] | None = None
+    note: Note | None = None
 
     def wanted(self) -> dict[str, int]:
         """How many of each SKU."""
@@ -43,6 +44,12 @@ class PlaceOrder(Input):
         for item in self.items:
             counted[item.sku] += item.quantity
         return dict(counted)
+
+
+class ChangeOrder(Patch):
+    """What may be changed of an order; null takes the note away, and what is left out stays."""
+
+    note: Note | None = None
 
 
 class Money(msgspec.Struct, frozen=True):
@@ -123,6 +130,17 @@ async def list_orders(query: OrderQuery, orders: OrderService, principal: Princi
 async def export_orders(orders: OrderService, principal: Principal) -> Lines[Order]:
     """Export every order, newest first, one on a line."""
     return Lines(orders.every(principal))
+
+
+@patch(
+    "/orders/{order_id:uuid}",
+    allow=CHANGE,
+    limit=per_minute(60),
+    errors=[NotChangeable],
+)
+async def change_order(order_id: UUID, data: ChangeOrder, expected: Expected, orders: OrderService, principal: Principal) -> Order:
+    """Change the note of an order that is not shipped."""
+    return await orders.change(order_id, data.onto, principal, expected)
 
 
 @post("/orders/{order_id:uuid}/cancellation", allow=CANCEL, limit=per_minute(60), errors=[NotFound, NotCancellable])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from fortress import Clock, Conflict, FieldError, Ids, PersonalRecords
 from fortress.data import WHATEVER, Database, Expected, Page, PageQuery, Unit
 from fortress.events import LOW, job
 from fortress.security import SYSTEM, Principal
-from shop.orders.contract import NotCancellable, OutOfStock, UnknownProduct
+from shop.orders.contract import NotCancellable, NotChangeable, OutOfStock, UnknownProduct
 from shop.orders.events import OrderCancelled, OrderPlaced, StockLow
 from shop.orders.models import Order, OrderLine, OrderStatus, Product
 from shop.orders.repository import OrderRepository, ProductRepository
@@ -95,6 +95,31 @@ class OrderService:
             unit.record(OrderCancelled(order_id=order.id, buyer_id=order.user_id))
             unit.audit("orders.cancelled", target=order.id)
         return cancelled
+
+    async def change(self, order_id: UUID, changed: Callable[[Order], Order], caller: Principal, expected: Expected = WHATEVER) -> Order:
+        """Change what the buyer says with an order.
+
+        Args:
+            order_id: which.
+            changed: makes the order as it shall be of the one that is.
+            caller: who changes it.
+            expected: as what they have seen it.
+
+        Raises:
+            StaleVersion: it has changed since they have seen it.
+            NotFound: not there, or not within the caller's reach.
+            NotChangeable: it is shipped or cancelled already.
+        """
+        async with self._database.unit(caller) as unit:
+            order = expected.of(await self._orders.by_id(unit, id=order_id))
+            if order.status is not OrderStatus.PLACED:
+                raise NotChangeable
+            wanted = changed(order)
+            if wanted == order:
+                return order
+            saved = await self._orders.save(unit, wanted)
+            unit.audit("orders.changed", target=order.id)
+        return saved
 
     async def release_unpaid(self) -> None:
         """Call off what was not paid within PAY_WITHIN, each order by itself; what is shipped meanwhile stays."""

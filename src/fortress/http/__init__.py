@@ -4,6 +4,7 @@ from fortress.http.answers import Accepted, Answer, Created, Headed, SeeOther
 from fortress.http.bulk import Results, each
 from fortress.http.inputs import Input
 from fortress.http.pages import Listing
+from fortress.http.patches import Patch
 from fortress.http.request import Request
 from fortress.http.routes import Route, delete, get, minutes, patch, post, put
 from fortress.http.streams import Feed, Happening, Lines
@@ -24,6 +25,7 @@ __all__ = [
     "Lines",
     "Listing",
     "Past",
+    "Patch",
     "Request",
     "Results",
     "Route",

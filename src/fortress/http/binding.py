@@ -21,7 +21,7 @@ from fortress.errors import CannotStart, StaleVersion
 from fortress.http import answers
 from fortress.http.answers import Answer
 from fortress.http.conditions import read_expected, require_condition, stale, tagged
-from fortress.http.inputs import invalid, read_json, read_query, refuse_query
+from fortress.http.inputs import JSON, PATCHES, BodyTypes, invalid, read_json, read_query, refuse_query
 from fortress.http.pages import read_page_query, render_page
 from fortress.http.replays import Replays
 from fortress.http.request import Request
@@ -98,7 +98,7 @@ def bind(route: Route, provide: Provide, passage: Passage) -> Call:
     handler = route.handler if route.verb == "GET" or idempotent else _again_when_contended(route.handler)
     render = renderer(signature.returns)
     fixed = {name: provide(kind) for name, kind in signature.services.items()}
-    arguments = _arguments(signature, fixed)
+    arguments = _arguments(signature, fixed, body_types(route))
     if passage.raised is not None:
         arguments = _with_raised_body(arguments, passage.raised)
     if passage.lowered is not None:
@@ -191,7 +191,12 @@ def _with_raised_body(arguments: Arguments, raised: Shift) -> Arguments:
     return read
 
 
-def _arguments(signature: Signature, fixed: dict[str, Any]) -> Arguments:
+def body_types(route: Route) -> BodyTypes:
+    """The media types that the route's body may have."""
+    return PATCHES if route.verb == "PATCH" else JSON
+
+
+def _arguments(signature: Signature, fixed: dict[str, Any], types: BodyTypes) -> Arguments:
     path, body, query, principal, request_name, expected = signature[:6]
 
     async def arguments(request: Request) -> dict[str, Any]:
@@ -209,7 +214,7 @@ def _arguments(signature: Signature, fixed: dict[str, Any]) -> Arguments:
         elif request.query:
             refuse_query(request)
         if body is not None:
-            given["data"] = await read_json(request, body)
+            given["data"] = await read_json(request, body, types)
         return given
 
     return arguments

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -18,7 +18,35 @@ MAX_QUERY_FIELDS = 50
 MAX_ERRORS = 100
 _MAX_NAME = 100
 _UNKNOWN = "extra_forbidden"
-_JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8", b"application/json;charset=utf-8"})
+
+
+class BodyTypes:
+    """The media types that a body may have.
+
+    Args:
+        told_by: the header of a refusal that lists them: `Accept` (RFC 9110 §12.5.1), of a PATCH `Accept-Patch` (RFC 5789 §3.1).
+        types: all of them JSON.
+    """
+
+    def __init__(self, told_by: str, *types: str) -> None:
+        self._told_by = told_by
+        self.types = types
+        self._spellings = frozenset(f"{one}{charset}".encode() for one in types for charset in ("", "; charset=utf-8", ";charset=utf-8"))
+
+    @property
+    def listed(self) -> dict[str, str]:
+        """The header that lists them."""
+        return {self._told_by: ", ".join(self.types)}
+
+    def admit(self, request: Request) -> None:
+        """Raises UnsupportedMedia when the request says that its body is something else, or does not say what it is."""
+        declared = request.head.get(b"content-type", b"")
+        if declared not in self._spellings and declared.lower().replace(b'"', b"") not in self._spellings:
+            raise UnsupportedMedia(f"Send {' or '.join(self.types)}.", headers=self.listed)
+
+
+JSON: Final = BodyTypes("accept", "application/json")
+PATCHES: Final = BodyTypes("accept-patch", "application/merge-patch+json", "application/json")
 
 
 class Input(BaseModel):
@@ -27,17 +55,15 @@ class Input(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
-async def read_json(request: Request, model: type[M]) -> M:
+async def read_json(request: Request, model: type[M], types: BodyTypes = JSON) -> M:
     """The body as `model`.
 
     Raises:
-        UnsupportedMedia: it is not said to be JSON.
+        UnsupportedMedia: it is not said to be of one of the types.
         BadRequest: it is not JSON, has a key twice, or is not UTF-8 (ASVS V1.5.3).
         Invalid: it is JSON but not what the model allows; names every field.
     """
-    declared = request.head.get(b"content-type", b"")
-    if declared not in _JSON_TYPES and declared.lower().replace(b'"', b"") not in _JSON_TYPES:
-        raise UnsupportedMedia("Send application/json.", headers={"accept": "application/json"})
+    types.admit(request)
     text = _utf8(await request.body())
     _refuse_odd_json(text)
     try:

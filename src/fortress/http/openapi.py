@@ -33,7 +33,7 @@ from fortress.errors import (
     UnsupportedMedia,
 )
 from fortress.http.answers import Accepted, Answer, Created, SeeOther
-from fortress.http.binding import Signature, read_signature, value_type
+from fortress.http.binding import Signature, body_types, read_signature, value_type
 from fortress.http.conditions import version_column
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
@@ -137,7 +137,8 @@ def _operation(endpoint: Endpoint, route: Route, signature: Signature, refs: dic
     if description.strip():
         operation["description"] = description.strip()
     if signature.body is not None:
-        operation["requestBody"] = {"required": True, "content": {"application/json": {"schema": refs[signature.body]}}}
+        content = {one: {"schema": refs[signature.body]} for one in body_types(route).types}
+        operation["requestBody"] = {"required": True, "content": content}
     return operation
 
 

@@ -11,6 +11,7 @@ from fortress.http.answers import Answer
 from fortress.http.binding import Call, Provide, bind, read_signature, signature_of
 from fortress.http.endpoint import Endpoint, Measure
 from fortress.http.headers import SECURITY, Ending, ending_headers
+from fortress.http.inputs import PATCHES
 from fortress.http.request import Request
 from fortress.http.router import Router
 from fortress.http.routes import Route
@@ -133,7 +134,7 @@ class RouteTable:
 
     def _method_answer(self, method: str, allowed: str) -> Endpoint:
         if method == "OPTIONS":
-            return self._open("options", "OPTIONS", OPTIONS_LIMIT, _allowing(allowed))
+            return self._open("options", "OPTIONS", OPTIONS_LIMIT, _allowing(allowed, patched="PATCH" in allowed))
         return self._open(_UNMATCHED, _UNMATCHED, UNMATCHED_LIMIT, _refusing(MethodNotAllowed(headers={"allow": allowed})))
 
     def _open(self, template: str, verb: str, limit: Limit, call: Call) -> Endpoint:
@@ -160,9 +161,12 @@ def _refusing(refusal: Refusal) -> Call:
     return call
 
 
-def _allowing(allowed: str) -> Call:
+def _allowing(allowed: str, *, patched: bool) -> Call:
+    told = {"allow": allowed} | (PATCHES.listed if patched else {})
+    headers = tuple((name.encode(), value.encode()) for name, value in told.items())
+
     async def call(_request: Request) -> Answer:
-        return Answer(204, headers=((b"allow", allowed.encode()),))
+        return Answer(204, headers=headers)
 
     return call
 

@@ -18,7 +18,7 @@ from fortress.domains.identity.service import AccountService
 from fortress.domains.identity.service.accounts import SignUpWish
 from fortress.domains.identity.service.views import MeView, UserView, me_view, shown, user_view
 from fortress.errors import StaleVersion
-from fortress.http import PUBLIC, Created, Input, Request, get, patch, per_minute, post, strict
+from fortress.http import PUBLIC, Created, Input, Patch, Request, get, patch, per_minute, post, strict
 from fortress.http.pages import PageInput
 from fortress.security import Principal
 from fortress.security.passwords import PasswordPolicy, packaged_common_passwords
@@ -56,7 +56,7 @@ class ChangePassword(Input):
     new_password: Annotated[Presented, SAID_OF_PASSWORDS]
 
 
-class ChangeMe(Input):
+class ChangeMe(Patch):
     """What one may change of one's own account; a member that is left out stays, and null takes the name away (RFC 7396)."""
 
     name: Line | None = None
