@@ -21,6 +21,8 @@ from fortress.http.request import Request
 Render = Callable[[Any, Request], Answer]
 
 MOST_TAGS: Final = 20
+# What a client sends that has read one version; the server takes lists too.
+TAG_PATTERN: Final = r'^(\*|"[0-9]{1,18}(;gzip)?")$'
 _ETAG: Final = rb'(?:W/)?"[\x21\x23-\x7e\x80-\xff]*"'
 _LIST: Final = re.compile(rb"[ \t]*(" + _ETAG + rb")[ \t]*(?:,|$)")
 _VERSION: Final = re.compile(rb'"(0|[1-9][0-9]{0,18})"')

@@ -34,12 +34,13 @@ from fortress.errors import (
 )
 from fortress.http.answers import Accepted, Answer, Created, SeeOther
 from fortress.http.binding import Signature, body_types, read_signature, value_type
-from fortress.http.conditions import version_column
+from fortress.http.conditions import TAG_PATTERN, version_column
 from fortress.http.cookies import ACCESS, GUARDED
 from fortress.http.endpoint import Endpoint
 from fortress.http.examples import NoExample, example_of
 from fortress.http.pages import PageInput
 from fortress.http.problems import Fault, phrase
+from fortress.http.replays import KEY_PATTERN
 from fortress.http.router import parameters_of
 from fortress.http.routes import Route
 from fortress.http.sparse import PARAMETER, Fields
@@ -216,25 +217,21 @@ def _fields(route: Route, signature: Signature) -> list[dict[str, Any]]:
 
 
 def _conditions(route: Route, signature: Signature) -> list[dict[str, Any]]:
-    """The headers of conditional requests (RFC 9110 §13)."""
-    found = []
+    """The headers of conditional (RFC 9110 §13) and of repeatable requests."""
+    found: list[dict[str, Any]] = []
     if route.verb == "GET" and _is_tagged(route, signature):
-        found.append(("If-None-Match", False, "ETags of what is known already; 304 when it is one of these"))
+        found.append(_header("If-None-Match", "ETags of what is known already; 304 when it is one of these"))
     if route.policy.get("idempotent"):
-        found.append(
-            (
-                "Idempotency-Key",
-                False,
-                "a name of one's own for this request, 1 to 255 visible ASCII characters; sent again, it is done once",
-            )
-        )
+        found.append(_header("Idempotency-Key", "a name of one's own for this request; sent again, it is done once", pattern=KEY_PATTERN))
     if signature.expected is not None:
         required = route.policy.get("precondition", False)
-        found.append(("If-Match", required, "ETag of what was read; 412 when it has changed since"))
-    return [
-        {"name": name, "in": "header", "required": required, "description": said, "schema": {"type": "string"}}
-        for name, required, said in found
-    ]
+        found.append(_header("If-Match", "ETag of what was read; 412 when it has changed since", pattern=TAG_PATTERN, required=required))
+    return found
+
+
+def _header(name: str, said: str, *, pattern: str | None = None, required: bool = False) -> dict[str, Any]:
+    schema = {"type": "string"} if pattern is None else {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": required, "description": said, "schema": schema}
 
 
 def _is_tagged(route: Route, signature: Signature) -> bool:
@@ -246,8 +243,7 @@ def _is_tagged(route: Route, signature: Signature) -> bool:
 def _header_parameters(signature: Signature) -> list[dict[str, Any]]:
     if get_origin(signature.returns) is not Feed:
         return []
-    said = "id of the last event that was seen; unset: from now on"
-    return [{"name": "Last-Event-ID", "in": "header", "required": False, "description": said, "schema": {"type": "string"}}]
+    return [_header("Last-Event-ID", "id of the last event that was seen; unset: from now on")]
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

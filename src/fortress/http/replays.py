@@ -24,6 +24,7 @@ from fortress.settings import Settings
 Act = Callable[[], Awaitable[Answer]]
 
 HEADER: Final = b"idempotency-key"
+KEY_PATTERN: Final = "^[!#-~]{1,255}$"
 _KEY: Final = re.compile(rb'[\x21\x23-\x7e]{1,255}|"[\x20\x21\x23-\x7e]{1,255}"')
 _PURPOSE: Final = "idempotency"
 _DIGEST: Final = 32
