@@ -28,6 +28,7 @@ ME = Principal(uuid4(), Method.SESSION)
 # Everything that a schema of procrastinate's is made of, in PostgreSQL's own words.
 MADE: Final = r"""
 SELECT 'function ' || pg_get_functiondef(p.oid) FROM pg_proc p WHERE p.pronamespace = 'public'::regnamespace
+    AND p.proname NOT LIKE 'fortress%'
 UNION ALL SELECT 'trigger ' || pg_get_triggerdef(t.oid) || ' ' || t.tgenabled::text FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
     WHERE c.relname LIKE 'procrastinate%' AND NOT t.tgisinternal
 UNION ALL SELECT 'index ' || indexdef FROM pg_indexes WHERE tablename LIKE 'procrastinate%' AND indexname NOT LIKE 'idx\_jobs\_%'
